@@ -1,0 +1,248 @@
+"""Every exception this package raises, drawn as a tree.
+
+::
+
+    Amp0Error
+    ├─ InvalidInput               what the caller handed in cannot be used
+    │  ├─ InvalidMnemonic
+    │  ├─ InvalidKey
+    │  ├─ InvalidAddress
+    │  ├─ InvalidDescriptor
+    │  ├─ InvalidTransaction
+    │  ├─ InvalidPset
+    │  └─ NetworkMismatch         right shape, wrong network or service key
+    ├─ UnblindError               a confidential output did not open
+    ├─ InvalidAmounts             proofs or the balance of a transaction do not verify
+    ├─ ProtocolError
+    │  ├─ LocalProtocolError      our side broke the protocol: a bug or a wrong call order
+    │  └─ RemoteProtocolError     the peer broke the protocol
+    ├─ ConnectionFailed           the network or the peer is away: worth retrying
+    │  └─ ConnectionTimeout
+    ├─ CallFailed                 the server answered, and the answer is no
+    │  ├─ LoginFailed
+    │  └─ CosignRefused
+    ├─ ChainError
+    │  ├─ BackendUnavailable      worth retrying
+    │  └─ BroadcastRejected       the node refused the transaction; the text is the node's
+    ├─ WalletError
+    │  ├─ InsufficientFunds
+    │  ├─ AddressNotIssued        pointer the server has not handed out
+    │  ├─ Amp0AddressError        a local address of an AMP0 wollet: funds sent there are lost
+    │  ├─ Amp0ScanError           a gap-limit scan of an AMP0 wollet: deposits would be missed
+    │  ├─ Amp0BuildError          finish() on an AMP0 wollet: the cosigner would refuse
+    │  └─ StaleUpdate             an update made for another state of the wollet
+    ├─ SignerError
+    │  ├─ WrongSigner             the signer owns none of the inputs
+    │  ├─ DeviceNotFound
+    │  └─ UserCancelled
+    └─ ConfigError                settings, files and folders that cannot be used as they are
+
+Each error carries its facts as attributes, and its text says what to do next.
+The refusals of the server live beside its one table of error URIs, in
+``amp0.server.refusal``; they derive from :class:`Amp0Error` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Amp0Error(Exception):
+    """Base of every exception raised on purpose by this package."""
+
+    @property
+    def msg(self) -> str:
+        """The text of the error, under the name LWK's errors give it."""
+        return str(self)
+
+
+class InvalidInput(Amp0Error, ValueError):
+    """Something handed in cannot be parsed or used."""
+
+
+class InvalidMnemonic(InvalidInput):
+    """Not a BIP39 sentence: wrong count, unknown word or wrong checksum."""
+
+
+class InvalidKey(InvalidInput):
+    """Not a key, an extended key or a derivation path."""
+
+
+class InvalidAddress(InvalidInput):
+    """Not an address of Liquid, or not the kind of address asked for."""
+
+
+class InvalidDescriptor(InvalidInput):
+    """Not a descriptor this package understands."""
+
+
+class InvalidTransaction(InvalidInput):
+    """Bytes that are not one well-formed Elements transaction."""
+
+
+class InvalidPset(InvalidInput):
+    """Not a partially signed Elements transaction, or not one that can be used here."""
+
+
+class NetworkMismatch(InvalidInput):
+    """Well formed, but of another network or under another AMP0 service key."""
+
+
+class UnblindError(Amp0Error):
+    """A confidential output did not open with the key or nonce given."""
+
+
+class InvalidAmounts(Amp0Error):
+    """A proof, or the balance of inputs and outputs, does not verify."""
+
+
+class ProtocolError(Amp0Error):
+    """The conversation with the peer broke its rules."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We broke the protocol: calls in an order it does not have."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol: bytes or messages that should not have come."""
+
+
+class ConnectionFailed(Amp0Error):
+    """The peer cannot be reached or went away; trying again may help."""
+
+
+class ConnectionTimeout(ConnectionFailed):
+    """The peer did not answer within the deadline."""
+
+
+class CallFailed(Amp0Error):
+    """The server answered a call with an error.
+
+    ``name`` is the short error name (``usernotfound``, ``sessionexpired`` …) and
+    ``text`` the server's own sentence.
+    """
+
+    def __init__(self, text: str, *, name: str = "", procedure: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.name = name
+        self.procedure = procedure
+
+
+class LoginFailed(CallFailed):
+    """The server does not accept these credentials or this signature."""
+
+
+class CosignRefused(CallFailed):
+    """The AMP0 server refuses to sign.
+
+    ``code`` is the permanent reason code when the server gave one, ``reasons``
+    every sentence it gave, ``retryable`` whether the same request may pass later.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        code: str = "",
+        reasons: Sequence[str] = (),
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(text, name=code or "cosign", procedure="delayed_signature")
+        self.code = code
+        self.reasons = tuple(reasons)
+        self.retryable = retryable
+
+
+class ChainError(Amp0Error):
+    """The chain backend could not do what was asked."""
+
+
+class BackendUnavailable(ChainError, ConnectionFailed):
+    """The chain backend is away or overloaded; trying again may help."""
+
+
+class BroadcastRejected(ChainError):
+    """The node refused the transaction; ``reason`` is the node's own text."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the network refused the transaction: {reason}")
+        self.reason = reason
+
+
+class WalletError(Amp0Error):
+    """The wallet cannot do what was asked in its present state."""
+
+
+class InsufficientFunds(WalletError):
+    """Not enough of one asset. Amounts in satoshi, ``asset_id`` in display hex."""
+
+    def __init__(self, asset_id: str, needed: int, available: int) -> None:
+        missing = needed - available
+        super().__init__(
+            f"InsufficientFunds {{ missing_sats: {missing}, asset_id: {asset_id} }}: "
+            f"needed {needed} satoshi, available {available}; "
+            "fund the wallet (and sync it) or send less"
+        )
+        self.asset_id = asset_id
+        self.needed = needed
+        self.available = available
+
+
+class AddressNotIssued(WalletError):
+    """The AMP0 server has not handed out an address with this pointer."""
+
+
+class Amp0AddressError(WalletError):
+    """A locally derived address of an AMP0 wollet was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Amp0AddressError: an AMP0 address must come from the server, or its coins can "
+            "never be spent; call Amp0.address() instead"
+        )
+
+
+class Amp0ScanError(WalletError):
+    """A gap-limit scan of an AMP0 wollet was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Amp0ScanError: AMP0 accounts have no gap limit, so full_scan() would miss deposits; "
+            "call full_scan_to_index(wollet, amp0.last_index()) instead"
+        )
+
+
+class Amp0BuildError(WalletError):
+    """``finish()`` was called for an AMP0 wollet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Amp0BuildError: the AMP0 server needs the blinding nonces of the outputs; "
+            "call finish_for_amp0(wollet) instead of finish(wollet)"
+        )
+
+
+class StaleUpdate(WalletError):
+    """An update that was made for another state of the wollet."""
+
+
+class SignerError(Amp0Error):
+    """The signer cannot sign."""
+
+
+class WrongSigner(SignerError):
+    """The signer's keys are in none of the inputs."""
+
+
+class DeviceNotFound(SignerError):
+    """No hardware signer answers."""
+
+
+class UserCancelled(SignerError):
+    """The person at the hardware signer said no."""
+
+
+class ConfigError(Amp0Error):
+    """A setting, a file or a folder cannot be used as it is."""
