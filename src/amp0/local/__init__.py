@@ -1,0 +1,1 @@
+"""The local stack and the demo: chain, server and client composed on loopback."""
