@@ -9,6 +9,7 @@
     │  ├─ InvalidAddress
     │  ├─ InvalidDescriptor
     │  ├─ InvalidTransaction
+    │  ├─ InvalidBlock            not a block, or one that breaks a rule; the text is the node's
     │  ├─ InvalidPset
     │  └─ NetworkMismatch         right shape, wrong network or service key
     ├─ UnblindError               a confidential output did not open
@@ -78,6 +79,10 @@ class InvalidDescriptor(InvalidInput):
 
 class InvalidTransaction(InvalidInput):
     """Bytes that are not one well-formed Elements transaction."""
+
+
+class InvalidBlock(InvalidInput):
+    """Bytes that are not one well-formed block, or a block that breaks a consensus rule."""
 
 
 class InvalidPset(InvalidInput):

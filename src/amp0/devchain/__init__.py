@@ -1,0 +1,1 @@
+"""A Liquid regtest chain in one process: blocks, mempool, explorer, faucet."""
