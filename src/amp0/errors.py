@@ -11,6 +11,7 @@
     │  ├─ InvalidTransaction
     │  ├─ InvalidBlock            not a block, or one that breaks a rule; the text is the node's
     │  ├─ InvalidPset
+    │  ├─ InvalidUpdate           not a serialised wallet update, or of a version not known here
     │  └─ NetworkMismatch         right shape, wrong network or service key
     ├─ UnblindError               a confidential output did not open
     ├─ InvalidAmounts             proofs or the balance of a transaction do not verify
@@ -87,6 +88,10 @@ class InvalidBlock(InvalidInput):
 
 class InvalidPset(InvalidInput):
     """Not a partially signed Elements transaction, or not one that can be used here."""
+
+
+class InvalidUpdate(InvalidInput):
+    """Not a serialised wallet update, or one of a version this package does not know."""
 
 
 class NetworkMismatch(InvalidInput):

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amp0.elements.block import BlockHeader, DynafedParams, InvalidHeader
+from amp0.elements.block import BlockHeader, DynafedParams
 from amp0.elements.hashes import BlockHash
 from amp0.elements.transaction import Reader, Transaction
+from amp0.errors import InvalidBlock
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 BLOCKS = json.loads((VECTORS / "liquidregtest-blocks.json").read_text())["blocks"]
@@ -97,19 +98,19 @@ def test_round_trip(header: BlockHeader) -> None:
 @given(headers, st.data())
 def test_truncated_or_longer(header: BlockHeader, data: st.DataObject) -> None:
     raw = header.serialize()
-    with pytest.raises(InvalidHeader):
+    with pytest.raises(InvalidBlock):
         BlockHeader.parse(raw[: data.draw(st.integers(0, len(raw) - 1))])
-    with pytest.raises(InvalidHeader):
+    with pytest.raises(InvalidBlock):
         BlockHeader.parse(raw + b"\x00")
 
 
 @given(st.binary(max_size=400))
 def test_any_bytes(raw: bytes) -> None:
-    with contextlib.suppress(InvalidHeader):
+    with contextlib.suppress(InvalidBlock):
         assert BlockHeader.parse(raw).serialize() == raw
 
 
 @given(st.text(max_size=40))
 def test_any_text(text: str) -> None:
-    with pytest.raises(InvalidHeader):
+    with pytest.raises(InvalidBlock):
         BlockHeader.from_string(text)

@@ -17,16 +17,15 @@ from typing import Self
 
 from amp0.elements.hashes import BlockHash, bytes_from_hex, sha256d
 from amp0.elements.transaction import Reader, compact_size, var_bytes
-from amp0.errors import InvalidInput, InvalidTransaction
+from amp0.errors import InvalidBlock, InvalidInput, InvalidTransaction
 
 DYNAFED_FLAG = 0x80000000
 """Bit of the serialised version that announces dynamic federation parameters."""
 MAX_HEADER_BYTES = 1_000_000
 """More than any signing witness or federation script can need."""
 
-
-class InvalidHeader(InvalidInput):
-    """Bytes that are not one well-formed Elements block header."""
+InvalidHeader = InvalidBlock
+"""The error of this module under a narrower name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class DynafedParams:
         if kind == 0:
             return cls()
         if kind > 2:
-            raise InvalidHeader(f"unknown kind of federation parameters {kind}")
+            raise InvalidBlock(f"unknown kind of federation parameters {kind}")
         script, limit = reader.var_bytes(), reader.u32()
         if kind == 1:
             return cls(kind, script, limit, reader.take(32))
@@ -103,24 +102,24 @@ class BlockHeader:
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Parse exactly one header. Raises :class:`InvalidHeader`."""
+        """Parse exactly one header. Raises :class:`InvalidBlock`."""
         if len(raw) > MAX_HEADER_BYTES:
-            raise InvalidHeader(f"{len(raw)} bytes are more than a header may hold")
+            raise InvalidBlock(f"{len(raw)} bytes are more than a header may hold")
         reader = Reader(bytes(raw))
         header = cls.read(reader)
         if reader.remaining:
-            raise InvalidHeader(f"{reader.remaining} bytes follow the header")
+            raise InvalidBlock(f"{reader.remaining} bytes follow the header")
         return header
 
     @classmethod
     def from_string(cls, text: str) -> Self:
-        """Parse hex, as Esplora serves it. Raises :class:`InvalidHeader`."""
+        """Parse hex, as Esplora serves it. Raises :class:`InvalidBlock`."""
         try:
             return cls.parse(bytes_from_hex(text, what="block header"))
-        except InvalidHeader:
+        except InvalidBlock:
             raise
         except InvalidInput as error:
-            raise InvalidHeader(str(error)) from None
+            raise InvalidBlock(str(error)) from None
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
@@ -145,7 +144,7 @@ class BlockHeader:
                 signblock_witness=reader.stack(),
             )
         except InvalidTransaction as error:
-            raise InvalidHeader(f"not a block header: {error}") from None
+            raise InvalidBlock(f"not a block header: {error}") from None
 
     def _hashed(self) -> bytes:
         version = self.header_version | (DYNAFED_FLAG if self.dynafed else 0)
