@@ -1,0 +1,161 @@
+"""Every way in which the server says no, and the one table of what its clients see.
+
+A refusal is raised anywhere below the edge and becomes an answer only there: over WAMP the error
+``["http://greenaddressit.com/error#<name>", "<text>", {}]`` (the layout Green clients read), over HTTP a status
+code. The text is shown to people by every client, so it says what happened and what to do next; a few texts are
+read by programs and must stay as they are (they are marked).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from amp0.errors import Amp0Error
+
+
+class Refusal(Amp0Error):
+    """The server refuses a request. The text is for the person at the other end."""
+
+    @property
+    def name(self) -> str:
+        """Short lower-case name of the refusal; it never changes once published."""
+        return answer_for(self).name
+
+    @property
+    def status(self) -> int:
+        """HTTP status code of the refusal."""
+        return answer_for(self).status
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may pass later."""
+        return answer_for(self).retryable
+
+
+class InvalidRequest(Refusal):
+    """The arguments do not have the shape, the range or the sense they need."""
+
+
+class TooLarge(Refusal):
+    """The request, or one part of it, is larger than the server takes."""
+
+
+class UnknownProcedure(Refusal):
+    """There is no such procedure or path."""
+
+
+class SessionExpired(Refusal):
+    """The call needs a login, and this connection has none (any more). The text is read by clients."""
+
+    def __init__(self) -> None:
+        super().__init__("Session expired")
+
+
+class NotAllowed(Refusal):
+    """The session is logged in, but may not do this."""
+
+
+class WrongCredentials(Refusal):
+    """Watch-only name or password wrong: one text for both. It is read by clients, word for word."""
+
+    def __init__(self) -> None:
+        super().__init__("User not found or invalid password")
+
+
+class TooManyAttempts(Refusal):
+    """Too many wrong guesses lately."""
+
+
+class RegistrationConflict(Refusal):
+    """This master key is registered already, with other data."""
+
+
+class AccountExists(Refusal):
+    """The account number is taken: another session of the wallet was faster."""
+
+
+class UnknownAccount(Refusal):
+    """The wallet has no such account."""
+
+
+class NameTaken(Refusal):
+    """Another wallet has this watch-only name."""
+
+
+class NotFound(Refusal):
+    """The thing asked for does not exist."""
+
+
+class BroadcastRefused(Refusal):
+    """The chain refused the transaction; the text is the node's."""
+
+
+class ChainUnavailable(Refusal):
+    """The chain does not answer, so the server cannot know what it needs to know."""
+
+
+class StoreUnavailable(Refusal):
+    """The server cannot write durably, so it does nothing that it would have to remember."""
+
+
+class ServerBusy(Refusal):
+    """More calls than the server can take at once."""
+
+
+class ShuttingDown(Refusal):
+    """The server is stopping; the call was not begun."""
+
+
+class InternalError(Refusal):
+    """A fault of the server. The cause is in its log, never in the text."""
+
+    def __init__(self) -> None:
+        super().__init__("The server failed to answer this call; try again, and tell its operator if it persists")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client sees of one kind of refusal."""
+
+    name: str
+    status: int
+    retryable: bool = False
+
+
+REFUSALS: Mapping[type[Refusal], Answer] = {
+    InvalidRequest: Answer("invalid", 400),
+    TooLarge: Answer("toolarge", 413),
+    UnknownProcedure: Answer("unknownprocedure", 404),
+    SessionExpired: Answer("sessionexpired", 401),
+    NotAllowed: Answer("notallowed", 403),
+    WrongCredentials: Answer("usernotfound", 401),
+    TooManyAttempts: Answer("toomanyattempts", 429, retryable=True),
+    RegistrationConflict: Answer("registrationconflict", 409),
+    AccountExists: Answer("accountexists", 409),
+    UnknownAccount: Answer("unknownaccount", 404),
+    NameTaken: Answer("nametaken", 409),
+    NotFound: Answer("notfound", 404),
+    BroadcastRefused: Answer("broadcast", 400),
+    ChainUnavailable: Answer("chainunavailable", 503, retryable=True),
+    StoreUnavailable: Answer("storeunavailable", 503, retryable=True),
+    ServerBusy: Answer("busy", 503, retryable=True),
+    ShuttingDown: Answer("shuttingdown", 503, retryable=True),
+    InternalError: Answer("internal", 500, retryable=True),
+}
+
+
+def answer_for(refusal: Refusal) -> Answer:
+    """The row of the table for a refusal, or for the nearest of its base classes."""
+    for kind in type(refusal).__mro__:
+        if kind in REFUSALS:
+            return REFUSALS[kind]
+    return REFUSALS[InternalError]
+
+
+ERROR_URI_PREFIX = "http://greenaddressit.com/error#"
+
+
+def wamp_error_arguments(refusal: Refusal) -> list[object]:
+    """The positional arguments of the WAMP error that answers a call with this refusal."""
+    return [ERROR_URI_PREFIX + refusal.name, str(refusal), {}]

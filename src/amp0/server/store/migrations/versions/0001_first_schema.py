@@ -1,0 +1,266 @@
+"""The first schema: service facts, users, accounts, addresses, what the chain holds for them, cosigning."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create every table of the first release."""
+    op.create_table(
+        "blocks",
+        sa.Column("height", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("previous_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("height", name=op.f("pk_blocks")),
+        sa.UniqueConstraint("hash", name=op.f("uq_blocks_hash")),
+        comment="the newest blocks of the best chain, as far as the server has read them",
+        info={"owner": "watcher"},
+    )
+    op.create_table(
+        "service",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_service")),
+        comment="facts that belong to the whole store: service public key, genesis, salts, start height",
+        info={"owner": "store.engine"},
+    )
+    op.create_table(
+        "transactions",
+        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column(
+            "state",
+            sa.SmallInteger(),
+            nullable=False,
+            comment="0 in the mempool, 1 in a block, 2 gone from both",
+        ),
+        sa.Column("height", sa.Integer(), nullable=True),
+        sa.Column("fee", sa.BigInteger(), nullable=False, comment="satoshi of the policy asset"),
+        sa.Column("weight", sa.Integer(), nullable=False),
+        sa.Column("vsize", sa.Integer(), nullable=False),
+        sa.Column("first_seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False, comment="when it entered its present state"),
+        sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("(state = 1) = (height IS NOT NULL)", name=op.f("ck_transactions_height")),
+        sa.CheckConstraint("state IN (0, 1, 2)", name=op.f("ck_transactions_state")),
+        sa.PrimaryKeyConstraint("txid", name=op.f("pk_transactions")),
+        comment="every transaction that pays or spends an address of ours; never deleted",
+        info={"owner": "watcher"},
+    )
+    op.create_index(op.f("ix_transactions_height"), "transactions", ["height"], unique=False)
+    op.create_index(
+        "ix_transactions_unconfirmed",
+        "transactions",
+        ["state"],
+        unique=False,
+        sqlite_where=sa.text("state = 0"),
+        postgresql_where=sa.text("state = 0"),
+    )
+    op.create_table(
+        "users",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("master_pubkey", sa.LargeBinary(length=33), nullable=False),
+        sa.Column("master_chain_code", sa.LargeBinary(length=32), nullable=False),
+        sa.Column(
+            "login_hash",
+            sa.LargeBinary(length=20),
+            nullable=False,
+            comment="HASH160 of the master public key",
+        ),
+        sa.Column("gait_path", sa.LargeBinary(length=64), nullable=False),
+        sa.Column("user_agent", sa.String(length=64), nullable=False),
+        sa.Column(
+            "appearance", sa.Text(), nullable=False, comment="JSON object, stored and returned verbatim"
+        ),
+        sa.Column("cache_password", sa.String(length=64), nullable=False),
+        sa.Column("csv_blocks", sa.Integer(), nullable=False),
+        sa.Column("client_blob", sa.Text(), nullable=False, comment="base64; empty while there is none"),
+        sa.Column(
+            "client_blob_hmac",
+            sa.String(length=44),
+            nullable=False,
+            comment="base64 of 32 bytes; zeros while there is none",
+        ),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("csv_blocks > 0 AND csv_blocks < 65536", name=op.f("ck_users_csv_blocks")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
+        sa.UniqueConstraint("login_hash", name=op.f("uq_users_login_hash")),
+        sa.UniqueConstraint("master_pubkey", name=op.f("uq_users_master_pubkey")),
+        info={"owner": "accounts"},
+    )
+    op.create_table(
+        "accounts",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "pointer",
+            sa.Integer(),
+            nullable=False,
+            comment="account number within the wallet; 0 exists always",
+        ),
+        sa.Column("type", sa.String(length=32), nullable=False, comment="2of2_no_recovery (AMP) or 2of2"),
+        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("receiving_id", sa.String(length=32), nullable=False, comment="the GAID, or AMP ID"),
+        sa.Column(
+            "user_pubkey",
+            sa.LargeBinary(length=33),
+            nullable=True,
+            comment="account key m/3h/nh; NULL for account 0",
+        ),
+        sa.Column("user_chain_code", sa.LargeBinary(length=32), nullable=True),
+        sa.Column(
+            "last_pointer", sa.Integer(), nullable=False, comment="last address handed out; 0 while none was"
+        ),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("(pointer = 0) = (user_pubkey IS NULL)", name=op.f("ck_accounts_key")),
+        sa.CheckConstraint(
+            "(user_pubkey IS NULL) = (user_chain_code IS NULL)", name=op.f("ck_accounts_key_and_chain_code")
+        ),
+        sa.CheckConstraint("last_pointer >= 0", name=op.f("ck_accounts_last_pointer")),
+        sa.CheckConstraint("pointer >= 0 AND pointer < 16384", name=op.f("ck_accounts_pointer")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_accounts_user_id_users")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_accounts")),
+        sa.UniqueConstraint("receiving_id", name=op.f("uq_accounts_receiving_id")),
+        sa.UniqueConstraint("user_id", "pointer", name=op.f("uq_accounts_user_id_pointer")),
+        info={"owner": "accounts"},
+    )
+    op.create_table(
+        "watch_only_logins",
+        sa.Column(
+            "user_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("name_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("salt", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("password_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("blob_key", sa.String(length=512), nullable=False, comment="encrypted blob key, opaque"),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_watch_only_logins_user_id_users")),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_watch_only_logins")),
+        sa.UniqueConstraint("name_hash", name=op.f("uq_watch_only_logins_name_hash")),
+        comment="one watch-only login a wallet; only salted hashes of what the client derived",
+        info={"owner": "accounts"},
+    )
+    op.create_table(
+        "account_transactions",
+        sa.Column(
+            "account_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("created_at_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_account_transactions_account_id_accounts")
+        ),
+        sa.ForeignKeyConstraint(
+            ["txid"], ["transactions.txid"], name=op.f("fk_account_transactions_txid_transactions")
+        ),
+        sa.PrimaryKeyConstraint("account_id", "created_at_us", name=op.f("pk_account_transactions")),
+        sa.UniqueConstraint("account_id", "txid", name=op.f("uq_account_transactions_account_id_txid")),
+        comment="an account's transactions in the order of their discovery; the time never changes",
+        info={"owner": "watcher"},
+    )
+    op.create_table(
+        "addresses",
+        sa.Column(
+            "account_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("pointer", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("script_pubkey", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "csv_blocks", sa.Integer(), nullable=False, comment="0 for p2wsh; the delay in blocks for csv"
+        ),
+        sa.Column(
+            "issued_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="NULL: watched since the account exists, not handed out",
+        ),
+        sa.Column(
+            "blinding_pubkey", sa.LargeBinary(length=33), nullable=True, comment="from the client's uploads"
+        ),
+        sa.CheckConstraint("pointer > 0", name=op.f("ck_addresses_pointer")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_addresses_account_id_accounts")
+        ),
+        sa.PrimaryKeyConstraint("account_id", "pointer", name=op.f("pk_addresses")),
+        sa.UniqueConstraint("script_pubkey", name=op.f("uq_addresses_script_pubkey")),
+        comment="every address that is watched and cosigned",
+        info={"owner": "accounts"},
+    )
+    op.create_index(
+        "ix_addresses_uploaded",
+        "addresses",
+        ["account_id"],
+        unique=False,
+        sqlite_where=sa.text("blinding_pubkey IS NOT NULL"),
+        postgresql_where=sa.text("blinding_pubkey IS NOT NULL"),
+    )
+    op.create_table(
+        "outputs",
+        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("vout", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("pointer", sa.Integer(), nullable=False),
+        sa.Column("height", sa.Integer(), nullable=True, comment="NULL: in the mempool"),
+        sa.Column(
+            "spent_by",
+            sa.LargeBinary(length=32),
+            nullable=True,
+            comment="txid of the spender, in mempool or block",
+        ),
+        sa.Column(
+            "spent_height",
+            sa.Integer(),
+            nullable=True,
+            comment="NULL: unspent, or the spender is in the mempool",
+        ),
+        sa.Column("script_pubkey", sa.LargeBinary(), nullable=False),
+        sa.Column("asset_field", sa.LargeBinary(length=33), nullable=False),
+        sa.Column("value_field", sa.LargeBinary(length=33), nullable=False),
+        sa.Column("nonce_field", sa.LargeBinary(length=33), nullable=False),
+        sa.Column("range_proof", sa.LargeBinary(), nullable=False),
+        sa.Column("surjection_proof", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("spent_height IS NULL OR spent_by IS NOT NULL", name=op.f("ck_outputs_spent")),
+        sa.CheckConstraint("vout >= 0", name=op.f("ck_outputs_vout")),
+        sa.ForeignKeyConstraint(
+            ["account_id", "pointer"],
+            ["addresses.account_id", "addresses.pointer"],
+            name=op.f("fk_outputs_account_id_pointer_addresses"),
+        ),
+        sa.ForeignKeyConstraint(["txid"], ["transactions.txid"], name=op.f("fk_outputs_txid_transactions")),
+        sa.PrimaryKeyConstraint("txid", "vout", name=op.f("pk_outputs")),
+        comment="own outputs of the present chain and mempool; a transaction that is gone has no rows here",
+        info={"owner": "watcher"},
+    )
+    op.create_index("ix_outputs_account", "outputs", ["account_id", "pointer"], unique=False)
+    op.create_index(
+        "ix_outputs_spent_by",
+        "outputs",
+        ["spent_by"],
+        unique=False,
+        sqlite_where=sa.text("spent_by IS NOT NULL"),
+        postgresql_where=sa.text("spent_by IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_outputs_unspent",
+        "outputs",
+        ["account_id"],
+        unique=False,
+        sqlite_where=sa.text("spent_by IS NULL"),
+        postgresql_where=sa.text("spent_by IS NULL"),
+    )

