@@ -1,0 +1,218 @@
+"""The server's settings: one frozen value, and the only place that reads the environment.
+
+Every setting has an environment variable ``AMP0_<NAME IN CAPITALS>``; the command line passes its options as
+overrides. A variable that starts with ``AMP0_`` and is no setting is refused, because a misspelt limit is no limit.
+Secrets are never in the environment: the passphrase of the service key comes from a file or a file descriptor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from amp0.errors import ConfigError, InvalidInput
+from amp0.network import Network, is_loopback_host
+
+PREFIX = "AMP0_"
+
+NETWORKS = {
+    "liquid": Network.mainnet,
+    "testnet-liquid": Network.testnet,
+    "liquidregtest": Network.regtest_default,
+}
+
+# A transaction of 400,000 weight units has fewer bytes than that, and hex doubles them.
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A host and port to listen at; port 0 asks the system for a free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Listener:
+        """From ``host:port`` (``[::1]:8080`` for IPv6). Raises :class:`ConfigError`."""
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})", text)
+        if match is None or int(match[2]) > 65535:
+            raise ConfigError(f"{text!r} is not host:port; write for example 127.0.0.1:8080")
+        return cls(match[1].strip("[]"), int(match[2]))
+
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return is_loopback_host(self.host)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the server can be told. Sizes in bytes, times in seconds, amounts in satoshi."""
+
+    network: str = "liquidregtest"
+    """``liquid``, ``testnet-liquid`` or ``liquidregtest``."""
+    chain_url: str = "http://127.0.0.1:3000"
+    """Base URL of an Esplora-like chain source."""
+    data_dir: Path | None = None
+    """Folder of the service key and the database; without one, everything lives in memory and dies with it."""
+    database_url: str | None = None
+    """SQLAlchemy URL; by default an SQLite file in the data folder."""
+    listen: tuple[Listener, ...] = (Listener("127.0.0.1", 8080),)
+    """Every listener serves the whole application."""
+    public_wamp_url: str | None = None
+    public_cosign_url: str | None = None
+    public_esplora_url: str | None = None
+    """What clients are told in ``/v1/network``; by default the first listener and the chain's URL."""
+    passphrase_file: Path | None = None
+    passphrase_fd: int | None = None
+    """Where the passphrase of the service key is read from."""
+    allowed_origins: tuple[str, ...] = ()
+    """Web origins whose pages may open the WebSocket; programs send no origin and are not concerned."""
+
+    max_message: int = MEBIBYTE
+    """Largest WebSocket message and HTTP body."""
+    max_anonymous_message: int = 16 * 1024
+    """Largest WebSocket message before login."""
+    max_client_blob: int = 256 * 1024
+    """Largest client blob, as base64 text."""
+    max_accounts: int = 64
+    """Accounts a wallet may have: their list has to fit the 10,000 bytes an LWK client reads."""
+    max_pending_calls: int = 256
+    """Calls of one session that may wait; beyond, the session is closed."""
+    max_sessions: int = 20_000
+    """Open WebSocket connections."""
+    session_idle_seconds: int = 3600
+    """A session without a call for this long is closed."""
+    handshake_seconds: int = 10
+    """Time for a new connection to say HELLO."""
+    challenge_seconds: int = 60
+    """Life of a login challenge."""
+    login_attempts: int = 10
+    """Wrong watch-only logins allowed at once, per name; ten times as many per peer address."""
+    login_refill_seconds: float = 30.0
+    """Time in which one more attempt is given back."""
+    workers: int = 4
+    """Threads for ordinary calls."""
+    cosign_workers: int = 2
+    """Threads that check and sign transactions."""
+    max_waiting_cosigns: int = 64
+    """Cosign requests that may wait for a thread."""
+    poll_seconds: float = 1.0
+    """How often the chain is asked for news."""
+    chain_timeout_seconds: float = 10.0
+    """Longest wait for one answer of the chain."""
+    required_addresses: int = 20
+    """Confidential addresses the server asks each AMP account to upload."""
+    replace_after_seconds: int = 600
+    """How long a cosigned transaction must be in neither block nor mempool before its owner may replace it."""
+    max_fee_rate: int = 100_000
+    """Largest fee rate that is cosigned, satoshi per 1,000 virtual bytes."""
+    max_fee: int = 1_000_000
+    """Largest fee that is cosigned, satoshi."""
+
+    def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise ConfigError(f"network {self.network!r} is unknown; choose one of {', '.join(NETWORKS)}")
+        parts = urlsplit(self.chain_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"chain_url {self.chain_url!r} is not an http or https URL")
+        if not self.listen:
+            raise ConfigError("listen names no address; write for example 127.0.0.1:8080")
+        if self.passphrase_file is not None and self.passphrase_fd is not None:
+            raise ConfigError("give passphrase_file or passphrase_fd, not both")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and value <= 0 and field.name != "passphrase_fd":
+                raise ConfigError(f"{field.name} must be above zero, not {value}")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Settings from ``AMP0_…`` variables; ``overrides`` that are not None win over them.
+
+        Raises :class:`ConfigError` for unknown names and for values that do not parse.
+        """
+        environment = os.environ if environment is None else environment
+        fields = {field.name: str(field.type) for field in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        for name in sorted(environment):
+            if not name.startswith(PREFIX):
+                continue
+            key = name.removeprefix(PREFIX).lower()
+            if key not in fields or name != PREFIX + key.upper():
+                raise ConfigError(
+                    f"the environment variable {name} is not a setting of the server; remove or correct it "
+                    f"(settings: {', '.join(PREFIX + field.upper() for field in fields)})"
+                )
+            values[key] = _parse(name, fields[key], environment[name])
+        unknown = overrides.keys() - fields.keys()
+        if unknown:
+            raise ConfigError(f"there is no setting called {', '.join(sorted(unknown))}")
+        values.update({key: value for key, value in overrides.items() if value is not None})
+        return cls(**values)
+
+    def chain_network(self) -> Network:
+        """The parameters of the chain, still with the well-known service key and URLs of that network."""
+        return NETWORKS[self.network]()
+
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the database."""
+        if self.database_url is not None:
+            return self.database_url
+        if self.data_dir is None:
+            return "sqlite://"
+        return f"sqlite:///{self.data_dir / 'amp0.sqlite'}"
+
+    def read_passphrase(self) -> bytes | None:
+        """The passphrase from its file or descriptor, without a final line break; None when none is named.
+
+        Raises :class:`ConfigError` when it cannot be read, is empty, or other users can read its file.
+        """
+        if self.passphrase_file is not None:
+            try:
+                with self.passphrase_file.open("rb") as file:
+                    if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
+                        raise ConfigError(
+                            f"other users can read the passphrase file {self.passphrase_file}; "
+                            "run: chmod 600 on it"
+                        )
+                    text = file.read(4097)
+            except OSError as error:
+                raise ConfigError(f"the passphrase file cannot be read: {error}") from None
+        elif self.passphrase_fd is not None:
+            try:
+                with os.fdopen(self.passphrase_fd, "rb") as file:
+                    text = file.read(4097)
+            except OSError as error:
+                raise ConfigError(f"file descriptor {self.passphrase_fd} cannot be read: {error}") from None
+        else:
+            return None
+        text = text.removesuffix(b"\n").removesuffix(b"\r")
+        if not text or len(text) > 4096:
+            raise ConfigError("the passphrase is empty or longer than 4,096 bytes")
+        return text
+
+
+def _parse(name: str, kind: str, text: str) -> Any:
+    try:
+        if kind.startswith("tuple[Listener"):
+            return tuple(Listener.parse(part.strip()) for part in text.split(",") if part.strip())
+        if kind.startswith("tuple[str"):
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        if kind.startswith("Path"):
+            return Path(text)
+        if kind.startswith("int"):
+            return int(text)
+        if kind.startswith("float"):
+            return float(text)
+        return text
+    except (ValueError, InvalidInput):
+        raise ConfigError(f"{name}={text!r} is not a number") from None
