@@ -155,7 +155,9 @@ def test_a_library_with_a_home_is_imported_only_there(library: str) -> None:
         f"{found.importer}:{found.line}"
         for found in all_imports()
         if found.imported.split(".")[0] == library
-        and not any(found.importer == home or found.importer.startswith(home + ".") for home in HOMES[library])
+        and not any(
+            found.importer == home or found.importer.startswith(home + ".") for home in HOMES[library]
+        )
     ]
     assert not wrong, f"{library} is imported outside {HOMES[library]}:\n" + "\n".join(wrong)
 
@@ -164,7 +166,7 @@ def test_only_the_settings_and_the_command_line_read_the_environment() -> None:
     """The library takes arguments; the server's settings are the only reader of ``AMP0_…``."""
     wrong = []
     for name, path in modules().items():
-        if name.startswith("amp0.server.settings") or name.startswith("amp0.cli"):
+        if name.startswith(("amp0.server.settings", "amp0.cli")):
             continue
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv"}:

@@ -1,10 +1,49 @@
-"""The ``amp0`` command: ``amp0 <noun> <verb>``, a module per noun."""
+"""The ``amp0`` command: ``amp0 <noun> <verb>``, a module per noun.
+
+Nothing heavy is imported until a command runs. Every error of ours leaves as one sentence on stderr (one JSON
+object with ``--json``) and the exit code of its branch; anything else is a bug and shows where it happened.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+from typing import NoReturn
 
-def main() -> None:
+
+def main() -> NoReturn:
     """Run the ``amp0`` command and exit with its code."""
-    from amp0.cli.root import root
+    import click
 
-    root()
+    from amp0.cli.exit_codes import INTERRUPTED, exit_code
+    from amp0.cli.root import root
+    from amp0.errors import Amp0Error
+
+    try:
+        result = root.main(prog_name="amp0", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("interrupted\n")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output left; what is still buffered goes nowhere instead of to a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Amp0Error as error:
+        code = exit_code(error)
+        _say(error, code)
+        sys.exit(code)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _say(error: Exception, code: int) -> None:
+    """One sentence for people, one object for programs; on stderr both."""
+    if "--json" in sys.argv[1:]:
+        import json
+
+        body = {"error": {"type": type(error).__name__, "message": str(error), "exit_code": code}}
+        sys.stderr.write(json.dumps(body) + "\n")
+    else:
+        sys.stderr.write(f"amp0: {error}\n")
