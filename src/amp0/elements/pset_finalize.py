@@ -16,15 +16,12 @@ from amp0.elements.script import (
     hash160,
     p2pkh,
     p2sh,
-    p2wpkh,
     parse_multisig_2of2,
     push,
     witness_program,
 )
-from amp0.elements.wally import ecdsa_verify
+from amp0.elements.sighash import verify
 from amp0.errors import InvalidPset
-
-SIGHASH_ALL = 1
 
 DUMMY_SIGNATURE = bytes.fromhex("30440220" + "7f" * 32 + "0220" + "7f" * 32 + "01")
 """What LWK puts where a signature is still missing (71 bytes); verifies for nothing."""
@@ -93,14 +90,6 @@ def spend_of(psbt_input: PsetInput, index: int) -> Spend:
     return Spend(pair, witness_script, spent.value_field, script_sig, witness_script)
 
 
-def script_for_key(psbt_input: PsetInput, key: bytes) -> bool:
-    """Whether ``key`` has a part in the script of the output spent."""
-    try:
-        return key in spend_of(psbt_input, 0).keys
-    except InvalidPset:
-        return False
-
-
 def final_parts(
     psbt_input: PsetInput, index: int, digest: Digest, *, dummy: bytes | None = None
 ) -> tuple[bytes, tuple[bytes, ...]]:
@@ -126,19 +115,7 @@ def final_parts(
         hash_type = signature[-1]
         if hash_type != psbt_input.sighash_type:
             raise InvalidPset(f"a signature of input {index} has another hash type than the PSET asks for")
-        if not ecdsa_verify(key, digest(spend.script_code, spend.value_field, hash_type), signature[:-1]):
+        if not verify(key, digest(spend.script_code, spend.value_field, hash_type), signature[:-1]):
             raise InvalidPset(f"the signature of {key.hex()} for input {index} is not valid")
         signatures.append(signature)
     return spend.script_sig, spend.witness(tuple(signatures))
-
-
-__all__ = [
-    "DUMMY_SIGNATURE",
-    "SIGHASH_ALL",
-    "Digest",
-    "Spend",
-    "final_parts",
-    "p2wpkh",
-    "script_for_key",
-    "spend_of",
-]

@@ -30,7 +30,6 @@ from amp0.elements.transaction import (
 )
 from amp0.errors import InvalidPset, InvalidTransaction
 
-
 # First byte → length of the fields of an output that can be spent: none but the nonce is absent.
 _ASSET_SIZES = {0x01: 33, 0x0A: 33, 0x0B: 33}
 _VALUE_SIZES = {0x01: 9, 0x08: 33, 0x09: 33}
@@ -126,7 +125,7 @@ class _Fields:
         return {pubkey: f.read_origin(value) for pubkey, value in self._keyed(field).items()}
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and dict(self.fields) == dict(other.fields)  # type: ignore[attr-defined]
+        return isinstance(other, type(self)) and dict(self.fields) == dict(other.fields)
 
     def __hash__(self) -> int:
         return hash(frozenset(self.fields.items()))
