@@ -372,9 +372,7 @@ def _blind_one(
     surjection = None
     for _ in range(_SURJECTION_TRIES):
         # The proof picks three domain entries at random and may miss the only right one.
-        surjection = wally.surjectionproof(
-            output.asset, abf, generator, random(32), tags, abfs, generators
-        )
+        surjection = wally.surjectionproof(output.asset, abf, generator, random(32), tags, abfs, generators)
         if surjection is not None:
             break
     if surjection is None:
@@ -384,9 +382,7 @@ def _blind_one(
         minimum=0 if is_unspendable(output.script) else 1, bits=_range_bits(output.satoshi),
     )  # fmt: skip
     return BlindedOutput(
-        TxOut(
-            output.script, generator, commitment, wally.public_key(ephemeral), surjection, rangeproof
-        ),
+        TxOut(output.script, generator, commitment, wally.public_key(ephemeral), surjection, rangeproof),
         Opening(output.asset, output.satoshi, abf, vbf),
         nonce,
         wally.explicit_value_proof(output.satoshi, random(32), vbf, commitment, generator),
@@ -409,7 +405,9 @@ def issued_asset(txin: TxIn) -> tuple[bytes, bytes]:
     return wally.issuance_asset(entropy), wally.issuance_token(entropy, blinded)
 
 
-def verify_amounts(tx: Transaction, spent: Sequence[TxOut], *, skip_ranges: frozenset[int] = frozenset()) -> None:
+def verify_amounts(
+    tx: Transaction, spent: Sequence[TxOut], *, skip_ranges: frozenset[int] = frozenset()
+) -> None:
     """The complete amount rule of consensus: balance, range proofs, surjection proofs, issuances.
 
     ``spent`` are the outputs that the inputs spend, in order. ``skip_ranges`` names outputs
@@ -467,9 +465,7 @@ def _issuance_side(
         commitment = wally.commitment_from_field(field, generator)
         left.append(commitment)
         if satoshi is None:
-            range_jobs.append(
-                functools.partial(wally.rangeproof_verify, proof, commitment, b"", generator)
-            )
+            range_jobs.append(functools.partial(wally.rangeproof_verify, proof, commitment, b"", generator))
         elif proof:
             raise InvalidAmounts(f"input {index}: a range proof for an explicit amount")
 

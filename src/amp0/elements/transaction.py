@@ -163,13 +163,13 @@ def explicit_asset_field(asset: bytes) -> bytes:
 
 def value_of_field(field: bytes) -> int | None:
     """Satoshi of an explicit value field, ``None`` for a commitment or an absent field."""
-    return _U64BE.unpack_from(field, 1)[0] if len(field) == 9 else None  # type: ignore[no-any-return]
+    return int.from_bytes(field[1:], "big") if len(field) == 9 else None
 
 
 # -- values -----------------------------------------------------------------------------------
 
 
-class OutPoint(tuple):  # type: ignore[type-arg]
+class OutPoint(tuple[Txid, int]):
     """An output of a transaction: ``OutPoint("txid:vout")`` or ``OutPoint(txid, vout)``.
 
     ``str()`` carries the prefix ``[elements]`` as LWK prints it; parsing takes both forms.
@@ -187,7 +187,7 @@ class OutPoint(tuple):  # type: ignore[type-arg]
             txid, vout = head, int(tail)
         if not 0 <= vout <= 0xFFFFFFFF:
             raise InvalidInput(f"output number {vout} does not fit 32 bits")
-        return super().__new__(cls, (txid if type(txid) is Txid else Txid(txid), vout))
+        return super().__new__(cls, (txid if isinstance(txid, Txid) else Txid(txid), vout))
 
     @classmethod
     def from_parts(cls, txid: Txid, vout: int) -> Self:
@@ -197,15 +197,15 @@ class OutPoint(tuple):  # type: ignore[type-arg]
     @property
     def hash(self) -> Txid:
         """The transaction id (internal order as bytes)."""
-        return self[0]  # type: ignore[no-any-return]
+        return self[0]
 
     def txid(self) -> Txid:
         """The transaction id."""
-        return self[0]  # type: ignore[no-any-return]
+        return self[0]
 
     def vout(self) -> int:
         """The output number."""
-        return self[1]  # type: ignore[no-any-return]
+        return self[1]
 
     def serialize(self) -> bytes:
         """36 bytes: txid in internal order, output number little endian, no flag bits."""
@@ -275,7 +275,7 @@ class TxIn:
     @property
     def is_coinbase(self) -> bool:
         """Whether this is the input of a block's first transaction."""
-        return self.prevout[1] == COINBASE_INDEX and self.prevout[0] == bytes(32)
+        return self.prevout.vout() == COINBASE_INDEX and self.prevout.txid() == bytes(32)
 
     def _head(self) -> bytes:
         index = self.prevout[1]
@@ -393,7 +393,12 @@ class TxOut:
     def serialize(self) -> bytes:
         """Without proofs: asset, value, nonce, script."""
         return b"".join(
-            (_field(self.asset_field), _field(self.value_field), _field(self.nonce_field), var_bytes(self.script))
+            (
+                _field(self.asset_field),
+                _field(self.value_field),
+                _field(self.nonce_field),
+                var_bytes(self.script),
+            )
         )
 
     def _witness_bytes(self) -> bytes:
@@ -458,9 +463,7 @@ class Transaction:
             raise InvalidTransaction(f"{reader.remaining} bytes follow the transaction")
         self.__dict__["_raw"] = raw
 
-    def _set(
-        self, version: int, locktime: int, vin: tuple[TxIn, ...], vout: tuple[TxOut, ...]
-    ) -> None:
+    def _set(self, version: int, locktime: int, vin: tuple[TxIn, ...], vout: tuple[TxOut, ...]) -> None:
         self.__dict__.update(version=version, locktime=locktime, vin=vin, vout=vout)
 
     def __setattr__(self, name: str, value: object) -> None:

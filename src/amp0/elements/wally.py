@@ -23,7 +23,7 @@ import threading
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_uint64, c_void_p
 from typing import Any
 
-import _wallycore
+import _wallycore  # type: ignore[import-not-found]
 import wallycore as _w
 
 from amp0.errors import ConfigError, InvalidAmounts, InvalidKey, UnblindError
@@ -151,7 +151,9 @@ def final_vbf(values: list[int], n_inputs: int, abfs: bytes, vbfs: bytes) -> byt
         raise InvalidAmounts("the last blinding factor cannot be computed") from None
 
 
-def explicit_value_proof(satoshi: int, nonce: bytes, vbf: bytes, commitment: bytes, generator: bytes) -> bytes:
+def explicit_value_proof(
+    satoshi: int, nonce: bytes, vbf: bytes, commitment: bytes, generator: bytes
+) -> bytes:
     """A small proof that ``commitment`` holds exactly ``satoshi`` (about 73 bytes)."""
     try:
         return bytes(_w.explicit_rangeproof(satoshi, nonce, vbf, commitment, generator))
@@ -436,4 +438,3 @@ def self_test(verifier: _Verifier | None = None) -> None:
     tampered = proof[:-1] + bytes((proof[-1] ^ 1,))
     if not holds(proof, b"\x51") or holds(tampered, b"\x51") or holds(proof, b"\x52"):
         raise ConfigError("the proof verifiers of this wallycore build do not work; do not use it")
-
