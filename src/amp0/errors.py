@@ -28,6 +28,7 @@
     │  └─ BroadcastRejected       the node refused the transaction; the text is the node's
     ├─ WalletError
     │  ├─ InsufficientFunds
+    │  ├─ TooManyInputs           the amount is there, in more coins than one transaction can spend
     │  ├─ AddressNotIssued        pointer the server has not handed out
     │  ├─ Amp0AddressError        a local address of an AMP0 wollet: funds sent there are lost
     │  ├─ Amp0ScanError           a gap-limit scan of an AMP0 wollet: deposits would be missed
@@ -198,6 +199,24 @@ class InsufficientFunds(WalletError):
         self.asset_id = asset_id
         self.needed = needed
         self.available = available
+
+
+class TooManyInputs(WalletError):
+    """The coins needed do not fit one transaction.
+
+    ``limit`` is the most inputs a transaction can have, ``asset_id`` in display hex, ``spendable``
+    what the largest coins that fit are worth (satoshi, before fees).
+    """
+
+    def __init__(self, limit: int, *, asset_id: str, spendable: int) -> None:
+        super().__init__(
+            f"TooManyInputs({limit}): one transaction spends at most {limit} coins, and those are worth "
+            f"{spendable} satoshi of {asset_id}; send less at once, or first merge coins by sending "
+            "some of them to yourself (set_wallet_utxos chooses which)"
+        )
+        self.limit = limit
+        self.asset_id = asset_id
+        self.spendable = spendable
 
 
 class AddressNotIssued(WalletError):
