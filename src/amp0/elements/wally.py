@@ -438,3 +438,95 @@ def self_test(verifier: _Verifier | None = None) -> None:
     tampered = proof[:-1] + bytes((proof[-1] ^ 1,))
     if not holds(proof, b"\x51") or holds(tampered, b"\x51") or holds(proof, b"\x52"):
         raise ConfigError("the proof verifiers of this wallycore build do not work; do not use it")
+
+
+# -- keys and addresses ------------------------------------------------------------------------
+
+
+def tweak_public_key(pubkey: bytes, tweak: bytes) -> bytes:
+    """``pubkey + tweak·G`` (33 bytes): the step of BIP32 public derivation. Raises :class:`InvalidKey`."""
+    try:
+        return bytes(_w.ec_public_key_tweak(pubkey, tweak))
+    except ValueError:
+        raise InvalidKey("this child of the key does not exist; use the next one") from None
+
+
+def add_private_keys(first: bytes, second: bytes) -> bytes:
+    """The sum of two scalars modulo the curve order (32 bytes). Raises :class:`InvalidKey`."""
+    try:
+        return bytes(_w.ec_scalar_add(first, second))
+    except ValueError:
+        raise InvalidKey("this child of the key does not exist; use the next one") from None
+
+
+def base58check_encode(data: bytes) -> str:
+    """Base58 with a four-byte checksum."""
+    return str(_w.base58_from_bytes(data, _w.BASE58_FLAG_CHECKSUM))
+
+
+def base58check_decode(text: str) -> bytes | None:
+    """The bytes of a Base58Check text, checksum removed; ``None`` when it is none."""
+    if not text.isascii() or not 5 <= len(text) <= 256:
+        return None
+    try:
+        return bytes(_w.base58_to_bytes(text, _w.BASE58_FLAG_CHECKSUM))
+    except ValueError:
+        return None
+
+
+def segwit_address(script: bytes, prefix: str) -> str | None:
+    """Bech32 or bech32m address of a witness program, ``None`` for other scripts."""
+    try:
+        return str(_w.addr_segwit_from_bytes(script, prefix, 0))
+    except ValueError:
+        return None
+
+
+def segwit_address_script(text: str, prefix: str) -> bytes | None:
+    """The script of a bech32 or bech32m address with this prefix, ``None`` for other texts."""
+    if not text.isascii():
+        return None
+    try:
+        return bytes(_w.addr_segwit_to_bytes(text, prefix, 0))
+    except ValueError:
+        return None
+
+
+def blech32_address(plain: str, prefix: str, blech32_prefix: str, blinding_pubkey: bytes) -> str:
+    """The confidential form of a segwit address. Raises :class:`InvalidKey`."""
+    try:
+        return str(_w.confidential_addr_from_addr_segwit(plain, prefix, blech32_prefix, blinding_pubkey))
+    except ValueError:
+        raise InvalidKey("not a blinding public key for this address") from None
+
+
+def blech32_parts(text: str, blech32_prefix: str, prefix: str) -> tuple[str, bytes] | None:
+    """Plain address and blinding public key of a blech32 address, ``None`` for other texts."""
+    if not text.isascii():
+        return None
+    try:
+        plain = str(_w.confidential_addr_to_addr_segwit(text, blech32_prefix, prefix))
+        return plain, bytes(_w.confidential_addr_segwit_to_ec_public_key(text, blech32_prefix))
+    except ValueError:
+        return None
+
+
+@functools.cache
+def bip39_words() -> tuple[str, ...]:
+    """The 2,048 English words of BIP39, in order."""
+    wordlist = _w.bip39_get_wordlist("en")
+    return tuple(str(_w.bip39_get_word(wordlist, index)) for index in range(2048))
+
+
+_scrypt = _bind(
+    "wally_scrypt", c_int,
+    _BYTES, c_size_t, _BYTES, c_size_t, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32, _BYTES, c_size_t,
+)  # fmt: skip
+
+
+def scrypt(password: bytes, salt: bytes, *, n: int, r: int, p: int, length: int) -> bytes:
+    """scrypt. A quarter faster than :func:`hashlib.scrypt`, and like it releases the interpreter lock."""
+    out = ctypes.create_string_buffer(length)
+    if _scrypt(password, len(password), salt, len(salt), n, r, p, out, length) != _OK:
+        raise InvalidKey("scrypt refuses these parameters")
+    return out.raw
