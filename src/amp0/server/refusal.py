@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from amp0.errors import Amp0Error
+from amp0.protocol import rpc
 
 
 class Refusal(Amp0Error):
@@ -49,7 +50,7 @@ class SessionExpired(Refusal):
     """The call needs a login, and this connection has none (any more). The text is read by clients."""
 
     def __init__(self) -> None:
-        super().__init__("Session expired")
+        super().__init__(rpc.SESSION_EXPIRED[1])
 
 
 class NotAllowed(Refusal):
@@ -60,7 +61,7 @@ class WrongCredentials(Refusal):
     """Watch-only name or password wrong: one text for both. It is read by clients, word for word."""
 
     def __init__(self) -> None:
-        super().__init__("User not found or invalid password")
+        super().__init__(rpc.USER_NOT_FOUND[1])
 
 
 class TooManyAttempts(Refusal):
@@ -107,6 +108,81 @@ class ShuttingDown(Refusal):
     """The server is stopping; the call was not begun."""
 
 
+class CosignRefusal(Refusal):
+    """The cosigner does not sign. Its subclasses are its permanent reason codes."""
+
+    earlier_txid: str | None = None
+    """Display hex of the earlier transaction that is in the way, where there is one."""
+
+
+class BadTransaction(CosignRefusal):
+    """The transaction is malformed, or of a shape this service never signs."""
+
+
+class FeeOutOfBounds(CosignRefusal):
+    """The fee is missing, too low, too high, in another asset or paid twice."""
+
+
+class IssuanceRefused(CosignRefusal):
+    """An input issues, reissues or pegs in."""
+
+
+class BurnRefused(CosignRefusal):
+    """An output destroys an amount."""
+
+
+class UnknownInput(CosignRefusal):
+    """An input spends an output that neither block nor mempool has, as far as the service knows now."""
+
+
+class ImmatureInput(CosignRefusal):
+    """An input spends a coinbase output too early."""
+
+
+class SpentInput(CosignRefusal):
+    """An input is spent already."""
+
+
+class AddressNeverIssued(CosignRefusal):
+    """An input asks for the service's signature, but its address was never issued here."""
+
+
+class NoOwnInput(CosignRefusal):
+    """No input belongs to an account of this service, or to the wallet that asks."""
+
+
+class WrongScript(CosignRefusal):
+    """A script of an own input is not the one that account and pointer give."""
+
+
+class WrongUserSignature(CosignRefusal):
+    """An own input has no valid signature of its user."""
+
+
+class WrongSighash(CosignRefusal):
+    """A signature of another kind than SIGHASH_ALL."""
+
+
+class ForeignServiceSignature(CosignRefusal):
+    """The place of the service's signature holds something else than the placeholder."""
+
+
+class WrongNonces(CosignRefusal):
+    """The blinding nonces do not belong to the outputs, one each."""
+
+
+class WrongAmounts(CosignRefusal):
+    """Proofs, balance or the amounts themselves do not hold."""
+
+
+class AlreadySigned(CosignRefusal):
+    """Another transaction for one of the outpoints was signed before and may still confirm."""
+
+    def __init__(self, text: str, earlier_txid: str) -> None:
+        super().__init__(text)
+        self.earlier_txid = earlier_txid
+
+
 class InternalError(Refusal):
     """A fault of the server. The cause is in its log, never in the text."""
 
@@ -141,6 +217,23 @@ REFUSALS: Mapping[type[Refusal], Answer] = {
     StoreUnavailable: Answer("storeunavailable", 503, retryable=True),
     ServerBusy: Answer("busy", 503, retryable=True),
     ShuttingDown: Answer("shuttingdown", 503, retryable=True),
+    CosignRefusal: Answer("cosign", 422),
+    BadTransaction: Answer("badtransaction", 422),
+    FeeOutOfBounds: Answer("fee", 422),
+    IssuanceRefused: Answer("issuance", 422),
+    BurnRefused: Answer("burn", 422),
+    UnknownInput: Answer("unknowninput", 422, retryable=True),
+    ImmatureInput: Answer("immatureinput", 422, retryable=True),
+    SpentInput: Answer("spentinput", 422),
+    AddressNeverIssued: Answer("neverissued", 422),
+    NoOwnInput: Answer("noowninput", 422),
+    WrongScript: Answer("script", 422),
+    WrongUserSignature: Answer("usersignature", 422),
+    WrongSighash: Answer("sighash", 422),
+    ForeignServiceSignature: Answer("servicesignature", 422),
+    WrongNonces: Answer("nonces", 422),
+    WrongAmounts: Answer("amounts", 422),
+    AlreadySigned: Answer("alreadysigned", 409, retryable=True),
     InternalError: Answer("internal", 500, retryable=True),
 }
 
@@ -153,9 +246,6 @@ def answer_for(refusal: Refusal) -> Answer:
     return REFUSALS[InternalError]
 
 
-ERROR_URI_PREFIX = "http://greenaddressit.com/error#"
-
-
 def wamp_error_arguments(refusal: Refusal) -> list[object]:
     """The positional arguments of the WAMP error that answers a call with this refusal."""
-    return [ERROR_URI_PREFIX + refusal.name, str(refusal), {}]
+    return rpc.error_args(refusal.name, str(refusal))
