@@ -25,6 +25,7 @@
     │  └─ CosignRefused
     ├─ ChainError
     │  ├─ BackendUnavailable      worth retrying
+    │  ├─ ExplorerRefused         the explorer answered with an error status
     │  └─ BroadcastRejected       the node refused the transaction; the text is the node's
     ├─ WalletError
     │  ├─ InsufficientFunds
@@ -172,6 +173,20 @@ class ChainError(Amp0Error):
 
 class BackendUnavailable(ChainError, ConnectionFailed):
     """The chain backend is away or overloaded; trying again may help."""
+
+
+class ExplorerRefused(ChainError):
+    """The explorer answered with an error; ``url``, ``status`` and the first of its ``body`` tell which."""
+
+    def __init__(self, url: str, status: int, body: str) -> None:
+        body = body.strip()[:500]
+        super().__init__(
+            f"the explorer answered {status} to {url}: {body or 'no text'}; "
+            "check the URL and the network, and what the explorer says"
+        )
+        self.url = url
+        self.status = status
+        self.body = body
 
 
 class BroadcastRejected(ChainError):

@@ -1,0 +1,1 @@
+"""Where chain facts come from: scan requests, updates, and the clients that answer them."""

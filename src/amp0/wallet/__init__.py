@@ -1,0 +1,1 @@
+"""What a venue holds: signers, wollets, and the builder of transactions."""
