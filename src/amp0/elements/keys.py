@@ -289,14 +289,7 @@ class ExtendedKey:
         """The key without its private half."""
         if self.private_key is None:
             return self
-        return ExtendedKey(
-            self.public_key,
-            self.chain_code,
-            self.main,
-            self.depth,
-            self.parent_fingerprint,
-            self.child_number,
-        )
+        return replace(self, private_key=None)
 
     def derive(self, path: Iterable[int] | str) -> ExtendedKey:
         """The descendant along ``path``. Raises :class:`InvalidKey`, for hardened steps of a public key."""

@@ -459,6 +459,14 @@ def add_private_keys(first: bytes, second: bytes) -> bytes:
         raise InvalidKey("this child of the key does not exist; use the next one") from None
 
 
+def elip150_blinding_key(view_key: bytes, script: bytes) -> bytes:
+    """ELIP150: the private blinding key of an output script under a plain view key (32 bytes)."""
+    try:
+        return bytes(_w.elip150_private_key_to_ec_private_key(view_key, script))
+    except ValueError:
+        raise InvalidKey("not a view key") from None
+
+
 def base58check_encode(data: bytes) -> str:
     """Base58 with a four-byte checksum."""
     return str(_w.base58_from_bytes(data, _w.BASE58_FLAG_CHECKSUM))
