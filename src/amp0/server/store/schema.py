@@ -50,7 +50,7 @@ service = Table(
     comment="facts that belong to the whole store: service public key, genesis, salts, start height",
 )
 
-# --- owned by accounts.py ------------------------------------------------------------------------------------------
+# --- owned by wallets.py -------------------------------------------------------------------------------------------
 
 users = Table(
     "users",
@@ -58,18 +58,27 @@ users = Table(
     Column("id", _RowId, primary_key=True),
     Column("master_pubkey", LargeBinary(33), nullable=False, unique=True),
     Column("master_chain_code", LargeBinary(32), nullable=False),
-    Column("login_hash", LargeBinary(20), nullable=False, unique=True, comment="HASH160 of the master public key"),
+    Column(
+        "login_hash", LargeBinary(20), nullable=False, unique=True, comment="HASH160 of the master public key"
+    ),
     Column("gait_path", LargeBinary(64), nullable=False),
     Column("user_agent", String(64), nullable=False),
     Column("appearance", Text, nullable=False, comment="JSON object, stored and returned verbatim"),
     Column("cache_password", String(64), nullable=False),
     Column("csv_blocks", Integer, nullable=False),
     Column("client_blob", Text, nullable=False, comment="base64; empty while there is none"),
-    Column("client_blob_hmac", String(44), nullable=False, comment="base64 of 32 bytes; zeros while there is none"),
+    Column(
+        "client_blob_hmac",
+        String(44),
+        nullable=False,
+        comment="base64 of 32 bytes; zeros while there is none",
+    ),
     Column("created_at", BigInteger, nullable=False),
     CheckConstraint("csv_blocks > 0 AND csv_blocks < 65536", name="csv_blocks"),
-    info={"owner": "accounts"},
+    info={"owner": "wallets"},
 )
+
+# --- owned by logins.py --------------------------------------------------------------------------------------------
 
 watch_only_logins = Table(
     "watch_only_logins",
@@ -80,9 +89,11 @@ watch_only_logins = Table(
     Column("password_hash", LargeBinary(32), nullable=False),
     Column("blob_key", String(512), nullable=False, comment="encrypted blob key, opaque"),
     Column("created_at", BigInteger, nullable=False),
-    info={"owner": "accounts"},
+    info={"owner": "logins"},
     comment="one watch-only login a wallet; only salted hashes of what the client derived",
 )
+
+# --- owned by accounts.py ------------------------------------------------------------------------------------------
 
 accounts = Table(
     "accounts",
@@ -112,7 +123,12 @@ addresses = Table(
     Column("pointer", Integer, primary_key=True, autoincrement=False),
     Column("script_pubkey", LargeBinary, nullable=False, unique=True),
     Column("csv_blocks", Integer, nullable=False, comment="0 for p2wsh; the delay in blocks for csv"),
-    Column("issued_at", BigInteger, nullable=True, comment="NULL: watched since the account exists, not handed out"),
+    Column(
+        "issued_at",
+        BigInteger,
+        nullable=True,
+        comment="NULL: watched since the account exists, not handed out",
+    ),
     Column("blinding_pubkey", LargeBinary(33), nullable=True, comment="from the client's uploads"),
     CheckConstraint("pointer > 0", name="pointer"),
     info={"owner": "accounts"},
@@ -125,7 +141,7 @@ Index(
     postgresql_where=addresses.c.blinding_pubkey.is_not(None),
 )
 
-# --- owned by watcher.py -------------------------------------------------------------------------------------------
+# --- owned by chainindex.py ----------------------------------------------------------------------------------------
 
 blocks = Table(
     "blocks",
@@ -134,7 +150,7 @@ blocks = Table(
     Column("hash", LargeBinary(32), nullable=False, unique=True),
     Column("previous_hash", LargeBinary(32), nullable=False),
     Column("time", BigInteger, nullable=False),
-    info={"owner": "watcher"},
+    info={"owner": "chainindex"},
     comment="the newest blocks of the best chain, as far as the server has read them",
 )
 
@@ -152,7 +168,7 @@ transactions = Table(
     Column("raw", LargeBinary, nullable=False),
     CheckConstraint("state IN (0, 1, 2)", name="state"),
     CheckConstraint("(state = 1) = (height IS NOT NULL)", name="height"),
-    info={"owner": "watcher"},
+    info={"owner": "chainindex"},
     comment="every transaction that pays or spends an address of ours; never deleted",
 )
 Index(
@@ -182,7 +198,7 @@ outputs = Table(
     ForeignKeyConstraint(["account_id", "pointer"], ["addresses.account_id", "addresses.pointer"]),
     CheckConstraint("vout >= 0", name="vout"),
     CheckConstraint("spent_height IS NULL OR spent_by IS NOT NULL", name="spent"),
-    info={"owner": "watcher"},
+    info={"owner": "chainindex"},
     comment="own outputs of the present chain and mempool; a transaction that is gone has no rows here",
 )
 Index("ix_outputs_account", outputs.c.account_id, outputs.c.pointer)
@@ -206,8 +222,60 @@ account_transactions = Table(
     Column("created_at_us", BigInteger, primary_key=True, autoincrement=False),
     Column("txid", ForeignKey("transactions.txid"), nullable=False),
     UniqueConstraint("account_id", "txid"),
-    info={"owner": "watcher"},
+    info={"owner": "chainindex"},
     comment="an account's transactions in the order of their discovery; the time never changes",
 )
 
 # --- owned by cosigner.py ------------------------------------------------------------------------------------------
+
+cosigned = Table(
+    "cosigned",
+    metadata,
+    Column("txid", LargeBinary(32), primary_key=True),
+    Column(
+        "tx",
+        LargeBinary,
+        nullable=False,
+        comment="as the user signed it; the service's signatures follow from it",
+    ),
+    Column("created_at", BigInteger, nullable=False),
+    Column(
+        "replaced_by",
+        ForeignKey("cosigned.txid"),
+        nullable=True,
+        comment="the newest one for one of its outpoints",
+    ),
+    info={"owner": "cosigner"},
+    comment="every transaction the service decided to sign; written before a signature leaves, never deleted",
+)
+
+cosigned_inputs = Table(
+    "cosigned_inputs",
+    metadata,
+    Column("txid", ForeignKey("cosigned.txid"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("prev_txid", LargeBinary(32), nullable=False),
+    Column("prev_vout", Integer, nullable=False),
+    Column(
+        "account_id", BigInteger, nullable=True, comment="NULL: an input of somebody else, left as it came"
+    ),
+    Column("pointer", Integer, nullable=True),
+    Column(
+        "value_field", LargeBinary(33), nullable=True, comment="of the spent output: signatures commit to it"
+    ),
+    ForeignKeyConstraint(["account_id", "pointer"], ["addresses.account_id", "addresses.pointer"]),
+    UniqueConstraint("txid", "prev_txid", "prev_vout"),
+    CheckConstraint("(account_id IS NULL) = (pointer IS NULL)", name="own"),
+    CheckConstraint("(account_id IS NULL) = (value_field IS NULL)", name="own_value"),
+    info={"owner": "cosigner"},
+)
+
+outpoint_claims = Table(
+    "outpoint_claims",
+    metadata,
+    Column("prev_txid", LargeBinary(32), primary_key=True),
+    Column("prev_vout", Integer, primary_key=True, autoincrement=False),
+    Column("txid", ForeignKey("cosigned.txid"), nullable=False, index=True),
+    info={"owner": "cosigner"},
+    comment="which cosigned transaction holds an own outpoint: one at a time, and the key says so",
+)
