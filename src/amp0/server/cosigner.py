@@ -24,6 +24,7 @@ alone, and two requests that differ only in proofs are one.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -422,7 +423,7 @@ class Cosigner:
                 since = max(since, row.changed_at)
             wait = since + self._limits.replace_after - self._clock()
             if wait > 0:
-                raise _already_signed(txid, wait=int(wait) + 1)
+                raise _already_signed(txid, wait=math.ceil(wait))
 
     def _cannot_confirm(self, db: Connection, txid: Txid) -> bool:
         """Whether an own input of ``txid`` was spent by another transaction, finally."""

@@ -76,9 +76,7 @@ def upgrade() -> None:
         ),
         sa.Column("gait_path", sa.LargeBinary(length=64), nullable=False),
         sa.Column("user_agent", sa.String(length=64), nullable=False),
-        sa.Column(
-            "appearance", sa.Text(), nullable=False, comment="JSON object, stored and returned verbatim"
-        ),
+        sa.Column("appearance", sa.Text(), nullable=False, comment="JSON object, stored and returned verbatim"),
         sa.Column("cache_password", sa.String(length=64), nullable=False),
         sa.Column("csv_blocks", sa.Integer(), nullable=False),
         sa.Column("client_blob", sa.Text(), nullable=False, comment="base64; empty while there is none"),
@@ -115,9 +113,7 @@ def upgrade() -> None:
             comment="account key m/3h/nh; NULL for account 0",
         ),
         sa.Column("user_chain_code", sa.LargeBinary(length=32), nullable=True),
-        sa.Column(
-            "last_pointer", sa.Integer(), nullable=False, comment="last address handed out; 0 while none was"
-        ),
+        sa.Column("last_pointer", sa.Integer(), nullable=False, comment="last address handed out; 0 while none was"),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("(pointer = 0) = (user_pubkey IS NULL)", name=op.f("ck_accounts_key")),
         sa.CheckConstraint(
@@ -181,22 +177,16 @@ def upgrade() -> None:
         ),
         sa.Column("pointer", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("script_pubkey", sa.LargeBinary(), nullable=False),
-        sa.Column(
-            "csv_blocks", sa.Integer(), nullable=False, comment="0 for p2wsh; the delay in blocks for csv"
-        ),
+        sa.Column("csv_blocks", sa.Integer(), nullable=False, comment="0 for p2wsh; the delay in blocks for csv"),
         sa.Column(
             "issued_at",
             sa.BigInteger(),
             nullable=True,
             comment="NULL: watched since the account exists, not handed out",
         ),
-        sa.Column(
-            "blinding_pubkey", sa.LargeBinary(length=33), nullable=True, comment="from the client's uploads"
-        ),
+        sa.Column("blinding_pubkey", sa.LargeBinary(length=33), nullable=True, comment="from the client's uploads"),
         sa.CheckConstraint("pointer > 0", name=op.f("ck_addresses_pointer")),
-        sa.ForeignKeyConstraint(
-            ["account_id"], ["accounts.id"], name=op.f("fk_addresses_account_id_accounts")
-        ),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_addresses_account_id_accounts")),
         sa.PrimaryKeyConstraint("account_id", "pointer", name=op.f("pk_addresses")),
         sa.UniqueConstraint("script_pubkey", name=op.f("uq_addresses_script_pubkey")),
         comment="every address that is watched and cosigned",
@@ -264,3 +254,66 @@ def upgrade() -> None:
         sqlite_where=sa.text("spent_by IS NULL"),
         postgresql_where=sa.text("spent_by IS NULL"),
     )
+    op.create_table(
+        "cosigned",
+        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column(
+            "tx",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="as the user signed it; the service's signatures follow from it",
+        ),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "replaced_by",
+            sa.LargeBinary(length=32),
+            nullable=True,
+            comment="the newest one for one of its outpoints",
+        ),
+        sa.ForeignKeyConstraint(["replaced_by"], ["cosigned.txid"], name=op.f("fk_cosigned_replaced_by_cosigned")),
+        sa.PrimaryKeyConstraint("txid", name=op.f("pk_cosigned")),
+        comment="every transaction the service decided to sign; written before a signature leaves, never deleted",
+        info={"owner": "cosigner"},
+    )
+    op.create_table(
+        "cosigned_inputs",
+        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("prev_txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("prev_vout", sa.Integer(), nullable=False),
+        sa.Column(
+            "account_id",
+            sa.BigInteger(),
+            nullable=True,
+            comment="NULL: an input of somebody else, left as it came",
+        ),
+        sa.Column("pointer", sa.Integer(), nullable=True),
+        sa.Column(
+            "value_field",
+            sa.LargeBinary(length=33),
+            nullable=True,
+            comment="of the spent output: signatures commit to it",
+        ),
+        sa.CheckConstraint("(account_id IS NULL) = (pointer IS NULL)", name=op.f("ck_cosigned_inputs_own")),
+        sa.CheckConstraint("(account_id IS NULL) = (value_field IS NULL)", name=op.f("ck_cosigned_inputs_own_value")),
+        sa.ForeignKeyConstraint(
+            ["account_id", "pointer"],
+            ["addresses.account_id", "addresses.pointer"],
+            name=op.f("fk_cosigned_inputs_account_id_pointer_addresses"),
+        ),
+        sa.ForeignKeyConstraint(["txid"], ["cosigned.txid"], name=op.f("fk_cosigned_inputs_txid_cosigned")),
+        sa.PrimaryKeyConstraint("txid", "position", name=op.f("pk_cosigned_inputs")),
+        sa.UniqueConstraint("txid", "prev_txid", "prev_vout", name=op.f("uq_cosigned_inputs_txid_prev_txid_prev_vout")),
+        info={"owner": "cosigner"},
+    )
+    op.create_table(
+        "outpoint_claims",
+        sa.Column("prev_txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("prev_vout", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
+        sa.ForeignKeyConstraint(["txid"], ["cosigned.txid"], name=op.f("fk_outpoint_claims_txid_cosigned")),
+        sa.PrimaryKeyConstraint("prev_txid", "prev_vout", name=op.f("pk_outpoint_claims")),
+        comment="which cosigned transaction holds an own outpoint: one at a time, and the key says so",
+        info={"owner": "cosigner"},
+    )
+    op.create_index("ix_outpoint_claims_txid", "outpoint_claims", ["txid"], unique=False)
