@@ -78,15 +78,15 @@ def select(
     :class:`InsufficientFunds` when all coins together do not suffice, and
     :class:`TooManyInputs` when they would, but ``limit`` of them do not.
     """
-    for coin in sorted(coins, key=lambda c: c.order):
-        if limit and coin.satoshi == needed + fee_for(1):
-            return _selection(coins, [coin], coin.satoshi)
     if needed + fee_for(0) <= 0:
         return _selection(coins, [], needed + fee_for(0))
+    for coin in sorted(coins, key=lambda c: c.order):
+        if limit > 0 and coin.satoshi == needed + fee_for(1):
+            return _selection(coins, [coin], coin.satoshi)
     chosen: list[C] = []
     total = 0
     for coin in sorted(coins, key=lambda c: (-c.satoshi, c.order)):
-        if len(chosen) == limit:
+        if len(chosen) >= limit:
             break
         chosen.append(coin)
         total += coin.satoshi

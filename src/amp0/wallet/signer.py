@@ -1,0 +1,379 @@
+"""Signers: whoever holds the seed. Everything else in this package works without one.
+
+:class:`Amp0Signer` says what AMP0 asks of a signer, so that a device can take the place of
+:class:`Signer`, which keeps the seed in this process.
+
+A PSET comes from a less trusted place than the seed, so it is not believed: before anything is
+signed, the script of each output spent is recomputed from the keys it claims, and so is every
+output that claims to be this wallet's change. A signature is made for the hash type ALL only; any
+other would let somebody change the outputs afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, Self, runtime_checkable
+
+from amp0.elements import pset_fields as f
+from amp0.elements.descriptor import WolletDescriptor
+from amp0.elements.keys import (
+    HARDENED,
+    DerivationPath,
+    ExtendedKey,
+    KeyOrigin,
+    Mnemonic,
+    Slip77,
+    bip85_mnemonic,
+    path_to_string,
+    signed_message_hash,
+)
+from amp0.elements.pset import Pset
+from amp0.elements.pset_finalize import Spend, spend_of
+from amp0.elements.pset_io import PsetInput, PsetOutput
+from amp0.elements.script import hash160, p2sh, p2wpkh, p2wsh
+from amp0.elements.sighash import SIGHASH_ALL
+from amp0.errors import InvalidInput, InvalidKey, InvalidPset, SignerError, WrongSigner
+from amp0.network import Network
+
+__all__ = ["Amp0Signer", "Amp0SignerData", "Bip", "DescriptorBlindingKey", "Signer", "Singlesig"]
+
+REGISTER_PATH = (18241 + HARDENED,)
+"""0x4741, "GA": its public half makes the gait path."""
+LOGIN_PATH = (0x4741B11E,)
+"""Not hardened, so that the server derives it from the master xpub. Signs login challenges."""
+CLIENT_SECRET_PATH = (0x70617373 + HARDENED,)
+""""pass": its public half makes the keys of the client blob."""
+LOGIN_MESSAGE = "greenaddress.it      login "
+"""What a login challenge is appended to before it is signed (six spaces)."""
+
+_CHALLENGE = re.compile(r"[A-Za-z0-9]{5}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Amp0SignerData:
+    """The public keys an AMP0 login starts from, and the blinding key. ``str()`` is JSON.
+
+    Not the seed, but whoever has it sees all amounts: ``repr`` hides it.
+    """
+
+    master_xpub: ExtendedKey
+    register_xpub: ExtendedKey
+    login_xpub: ExtendedKey
+    client_secret_xpub: ExtendedKey
+    slip77_key: Slip77
+
+    @classmethod
+    def from_string(cls, text: str) -> Self:
+        """From the JSON of ``str()``. Raises :class:`InvalidInput`."""
+        names = ("master_xpub", "register_xpub", "login_xpub", "client_secret_xpub")
+        try:
+            fields = json.loads(text)
+            keys = {name: ExtendedKey.from_string(fields[name]).public() for name in names}
+            return cls(**keys, slip77_key=Slip77.from_string(fields["slip77_key"]))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise InvalidInput("this is not the JSON of an AMP0 signer's data") from None
+
+    def __str__(self) -> str:
+        return json.dumps(
+            {
+                "master_xpub": str(self.master_xpub),
+                "register_xpub": str(self.register_xpub),
+                "login_xpub": str(self.login_xpub),
+                "client_secret_xpub": str(self.client_secret_xpub),
+                "slip77_key": self.slip77_key.key.hex(),
+            },
+            separators=(",", ":"),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Amp0SignerData of {self.master_xpub.fingerprint().hex()}>"
+
+
+@runtime_checkable
+class Amp0Signer(Protocol):
+    """What AMP0 asks of a signer, be it software or a device."""
+
+    def fingerprint(self) -> str:
+        """Fingerprint of the master key, 8 hex digits."""
+
+    def amp0_signer_data(self) -> Amp0SignerData:
+        """The public keys a login starts from."""
+
+    def amp0_sign_challenge(self, challenge: str) -> str:
+        """Signature of a login challenge, DER in hex."""
+
+    def amp0_account_xpub(self, account: int) -> str:
+        """Extended public key of an AMP0 account."""
+
+    def sign(self, pset: Pset) -> Pset:
+        """A copy of the PSET with this signer's signatures; :class:`WrongSigner` if it owns no input."""
+
+
+class Singlesig(Enum):
+    """Script of an ordinary single-key wallet."""
+
+    WPKH = "wpkh"
+    SH_WPKH = "sh_wpkh"
+
+
+class DescriptorBlindingKey(Enum):
+    """Where the blinding keys of an ordinary wallet come from: SLIP77 of the seed."""
+
+    SLIP77 = "slip77"
+
+
+@dataclass(frozen=True, slots=True)
+class Bip:
+    """A standard for account paths; ``purpose`` is its number."""
+
+    purpose: int
+
+    @classmethod
+    def new_bip49(cls) -> Bip:
+        """P2WPKH in P2SH."""
+        return cls(49)
+
+    @classmethod
+    def new_bip84(cls) -> Bip:
+        """P2WPKH."""
+        return cls(84)
+
+    @classmethod
+    def new_bip86(cls) -> Bip:
+        """Taproot key paths."""
+        return cls(86)
+
+    @classmethod
+    def new_bip87(cls) -> Bip:
+        """Multisig."""
+        return cls(87)
+
+    def account_path(self, *, main: bool) -> tuple[int, ...]:
+        """Path of account 0: Liquid's coin type is 1776 and that of all test networks 1."""
+        return (self.purpose + HARDENED, (1776 if main else 1) + HARDENED, HARDENED)
+
+
+class Signer:
+    """A signer in software: ``Signer(mnemonic, network)``. The seed stays in this object.
+
+    Of the network only matters whether its keys are ``xpub`` or ``tpub``.
+    """
+
+    def __init__(self, mnemonic: Mnemonic | str, network: Network) -> None:
+        if isinstance(mnemonic, str):
+            mnemonic = Mnemonic(mnemonic)
+        self._mnemonic = mnemonic
+        self._main = network.is_mainnet()
+        seed = mnemonic.seed()
+        self._master = ExtendedKey.from_seed(seed, main=self._main)
+        self._slip77 = Slip77.from_seed(seed)
+        self._fingerprint = self._master.fingerprint()
+
+    @classmethod
+    def random(cls, network: Network) -> Signer:
+        """A new signer of 12 words. Write down :meth:`mnemonic`: it is the only copy."""
+        return cls(Mnemonic.from_random(12), network)
+
+    # -- keys -----------------------------------------------------------------------------------
+
+    def mnemonic(self) -> Mnemonic:
+        """The secret words."""
+        return self._mnemonic
+
+    def fingerprint(self) -> str:
+        """Fingerprint of the master key, 8 hex digits."""
+        return self._fingerprint.hex()
+
+    def slip77_master_blinding_key(self) -> str:
+        """The master blinding key, ``slip77(hex)``. Whoever has it sees all amounts."""
+        return str(self._slip77)
+
+    def _xpub(self, path: tuple[int, ...]) -> ExtendedKey:
+        return self._master.derive(path).public()
+
+    def keyorigin_xpub(self, bip: Bip) -> str:
+        """``[fingerprint/84h/1h/0h]xpub`` of account 0 under a standard."""
+        path = bip.account_path(main=self._main)
+        return f"[{self.fingerprint()}/{path_to_string(path, mark='h')}]{self._xpub(path)}"
+
+    def keyorigin_xpub_from_path(self, path: DerivationPath | str) -> str:
+        """``[fingerprint/84'/1'/0']xpub`` of any path."""
+        numbers = DerivationPath(path)
+        return f"[{KeyOrigin(self._fingerprint, tuple(numbers))}]{self._xpub(tuple(numbers))}"
+
+    def wpkh_slip77_descriptor(self) -> WolletDescriptor:
+        """Descriptor of the ordinary P2WPKH wallet of this seed (BIP84, account 0)."""
+        return self.singlesig_desc(Singlesig.WPKH, DescriptorBlindingKey.SLIP77)
+
+    def singlesig_desc(self, script_variant: Singlesig, blinding_variant: DescriptorBlindingKey) -> WolletDescriptor:
+        """Descriptor of an ordinary wallet of this seed, account 0."""
+        if blinding_variant is not DescriptorBlindingKey.SLIP77:
+            raise InvalidInput("blinding keys of a signer's descriptor are made by SLIP77")
+        wrapped = script_variant is Singlesig.SH_WPKH
+        key = self.keyorigin_xpub(Bip.new_bip49() if wrapped else Bip.new_bip84())
+        script = f"elsh(wpkh({key}/<0;1>/*))" if wrapped else f"elwpkh({key}/<0;1>/*)"
+        return WolletDescriptor(f"ct({self._slip77},{script})")
+
+    def derive_bip85_mnemonic(self, index: int, word_count: int) -> Mnemonic:
+        """A child mnemonic (BIP85, English); it cannot be traced back to this one."""
+        return bip85_mnemonic(self._master, index, word_count)
+
+    # -- AMP0 -----------------------------------------------------------------------------------
+
+    def amp0_signer_data(self) -> Amp0SignerData:
+        """The public keys an AMP0 login starts from."""
+        return Amp0SignerData(
+            self._master.public(),
+            self._xpub(REGISTER_PATH),
+            self._xpub(LOGIN_PATH),
+            self._xpub(CLIENT_SECRET_PATH),
+            self._slip77,
+        )
+
+    def amp0_sign_challenge(self, challenge: str) -> str:
+        """Signature of a login challenge: DER in hex, no hash type, plain RFC 6979.
+
+        Only what a challenge can be, five ASCII letters or digits, is signed: a server must not get
+        a signature of a text of its choice. Raises :class:`InvalidInput`.
+        """
+        if not _CHALLENGE.fullmatch(challenge):
+            raise InvalidInput("Amp0InvalidChallenge: a challenge is five letters or digits; this one was not signed")
+        digest = signed_message_hash(LOGIN_MESSAGE + challenge)
+        return self._master.derive(LOGIN_PATH).sign(digest, low_r=False).hex()
+
+    def amp0_account_xpub(self, account: int) -> str:
+        """Extended public key of AMP0 account ``account`` (its pointer), at ``m/3'/account'``."""
+        if not 0 <= account < HARDENED:
+            raise InvalidInput(f"an account pointer is between 0 and {HARDENED - 1}, not {account!r}")
+        return str(self._xpub((3 + HARDENED, account + HARDENED)))
+
+    # -- signing --------------------------------------------------------------------------------
+
+    def sign(self, pset: Pset) -> Pset:
+        """A copy of the PSET with a signature for every input this signer owns.
+
+        Signatures are RFC 6979 with low R, so the same PSET always gets the same ones. Raises
+        :class:`WrongSigner` when no input names a key of this seed, :class:`SignerError` when
+        another hash type than ALL is asked for, and :class:`InvalidPset` when an input or a change
+        output is not what it claims to be. Nothing is signed then.
+        """
+        keys = _KeyCache(self._master)
+        owned: list[tuple[int, PsetInput, ExtendedKey]] = []
+        for i, txin in enumerate(pset.inputs()):
+            key = self._own_key(keys, txin)
+            if key is not None:
+                owned.append((i, txin, key))
+        if not owned:
+            raise WrongSigner(
+                f"none of the {len(pset.inputs())} inputs belongs to the signer {self.fingerprint()}; "
+                "sign with the signer whose account this PSET spends from"
+            )
+        spends = {i: self._checked_spend(i, txin, key) for i, txin, key in owned}
+        for i, output in enumerate(pset.outputs()):
+            self._check_claim(keys, pset, i, output)
+        changed: dict[int, PsetInput] = {}
+        for i, txin, key in owned:
+            if txin.is_finalized:
+                continue
+            spend = spends[i]
+            digest = pset.sighash_cache.segwit_v0(i, spend.script_code, spend.value_field, SIGHASH_ALL)
+            signature = key.sign(digest) + bytes([SIGHASH_ALL])
+            changed[i] = txin.with_field(f.I_PARTIAL_SIG + key.public_key, signature)
+        return pset.with_inputs(changed)
+
+    def _own_key(self, keys: _KeyCache, part: PsetInput | PsetOutput) -> ExtendedKey | None:
+        """The private key of this seed that an input or output names, if it really is ours."""
+        for pubkey, (fingerprint, path) in part.derivations.items():
+            if fingerprint == self._fingerprint:
+                key = keys.at(path)
+                if key.public_key == pubkey:
+                    return key
+        return None
+
+    def _checked_spend(self, index: int, txin: PsetInput, key: ExtendedKey) -> Spend:
+        if txin.sighash_type != SIGHASH_ALL:
+            raise SignerError(
+                f"input {index} asks for hash type {txin.sighash_type:#04x}; only ALL (0x01) is signed, "
+                "because with any other somebody could change the outputs afterwards"
+            )
+        spend = spend_of(txin, index)
+        if key.public_key not in spend.keys:
+            raise InvalidPset(f"input {index} names a key of this signer that its script does not have")
+        return spend
+
+    def _check_claim(self, keys: _KeyCache, pset: Pset, index: int, output: PsetOutput) -> None:
+        """Refuse an output that claims a key of this seed and does not pay to it."""
+        claims = [p for p, (fp, _) in output.derivations.items() if fp == self._fingerprint]
+        if not claims:
+            return
+        key = self._own_key(keys, output)
+        if key is None or not _pays_to(output, key.public_key):
+            raise InvalidPset(
+                f"output {index} claims to be change of this wallet and is not; do not sign this PSET, "
+                "find out who made it"
+            )
+        for pubkey, (fingerprint, path) in output.derivations.items():
+            if fingerprint != self._fingerprint and not _derives(pset.fields, pubkey, fingerprint, path):
+                raise InvalidPset(
+                    f"output {index} claims to be change of this wallet, but the key of its other "
+                    "signer is not the account's; do not sign this PSET"
+                )
+
+    def __repr__(self) -> str:
+        return f"<Signer {self.fingerprint()}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Signer) and (self._mnemonic, self._main) == (other._mnemonic, other._main)
+
+    def __hash__(self) -> int:
+        return hash((self._fingerprint, self._main))
+
+
+class _KeyCache:
+    """Private keys by path; the inputs of one transaction share all but the last step."""
+
+    def __init__(self, master: ExtendedKey) -> None:
+        self._keys: dict[tuple[int, ...], ExtendedKey] = {(): master}
+
+    def at(self, path: tuple[int, ...]) -> ExtendedKey:
+        key = self._keys.get(path)
+        if key is None:
+            key = self._keys[path] = self.at(path[:-1]).child(path[-1])
+        return key
+
+
+def _pays_to(output: PsetOutput, pubkey: bytes) -> bool:
+    """Whether the scripts an output shows hash to its script, and hold the key."""
+    witness_script = output.fields.get(f.O_WITNESS_SCRIPT)
+    redeem = output.fields.get(f.O_REDEEM_SCRIPT)
+    if witness_script is None:
+        program = p2wpkh(hash160(pubkey))
+    elif pubkey in witness_script:
+        program = p2wsh(witness_script)
+    else:
+        return False
+    if redeem is None:
+        return output.script == program
+    return redeem == program and output.script == p2sh(redeem)
+
+
+def _derives(top: Mapping[bytes, bytes], pubkey: bytes, fingerprint: bytes, path: tuple[int, ...]) -> bool:
+    """Whether a key of another signer comes from one of the account keys the PSET names.
+
+    Without account keys nothing can be said, and nothing is refused.
+    """
+    accounts = [(key[1:], f.read_origin(value)) for key, value in top.items() if key[:1] == f.G_XPUB]
+    if not accounts:
+        return True
+    for raw, (origin, prefix) in accounts:
+        if origin == fingerprint and path[: len(prefix)] == prefix:
+            try:
+                if ExtendedKey.from_bytes(raw).derive(path[len(prefix) :]).public_key == pubkey:
+                    return True
+            except InvalidKey:
+                continue
+    return False
