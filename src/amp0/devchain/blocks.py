@@ -245,9 +245,7 @@ def _genesis() -> Block:
         [TxIn(OutPoint(bytes(32), COINBASE_INDEX), push(commitment))],
         [TxOut(b"\x6a", b"\x01" + bytes(32), explicit_value_field(0))],
     )
-    issuance = Issuance(
-        bytes(32), PARENT_GENESIS, explicit_value_field(INITIAL_FREE_COINS), explicit_value_field(0)
-    )
+    issuance = Issuance(bytes(32), PARENT_GENESIS, explicit_value_field(INITIAL_FREE_COINS), explicit_value_field(0))
     free_coins = Transaction.of(
         1,
         0,

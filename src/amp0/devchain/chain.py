@@ -278,9 +278,7 @@ class Chain:
         tip, now = self.tip, int(self.clock())
         time = max(now, tip.median_time + 1)
         if time > now + MAX_FUTURE:
-            raise ChainError(
-                "the chain is two hours ahead of the clock, so no block can be made; set the clock right"
-            )
+            raise ChainError("the chain is two hours ahead of the clock, so no block can be made; set the clock right")
         chosen: list[TxEntry] = []
         room = MAX_BLOCK_WEIGHT - COINBASE_RESERVE
         left_out: set[Txid] = set()
@@ -405,7 +403,6 @@ class Chain:
                 entry.height, entry.position = height, position
                 self._entries[txid] = entry
                 self.index.add(entry)
-            entry.cache.clear()
             if not tx.is_coinbase:
                 for txin in tx.vin:
                     self._coins.pop(txin.prevout, None)

@@ -117,9 +117,7 @@ class Journal:
         except OSError as error:
             self._file.truncate(start)
             self._file.seek(start)
-            raise ConfigError(
-                f"the chain's journal cannot be written: {error}; make room on the disk"
-            ) from None
+            raise ConfigError(f"the chain's journal cannot be written: {error}; make room on the disk") from None
 
     def close(self) -> None:
         """Let another process have the folder."""

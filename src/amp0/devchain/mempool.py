@@ -118,9 +118,7 @@ class Mempool:
     def signals_replacement(self, entry: TxEntry) -> bool:
         """Whether BIP125 lets somebody replace this transaction."""
         family = [entry.tx, *(self.entries[txid].tx for txid in self.ancestors(entry.tx))]
-        return any(
-            txin.sequence_number <= MAX_REPLACEABLE_SEQUENCE for member in family for txin in member.vin
-        )
+        return any(txin.sequence_number <= MAX_REPLACEABLE_SEQUENCE for member in family for txin in member.vin)
 
     def _replacement(self, tx: Transaction, fee: int, vsize: int, conflicts: set[Txid]) -> list[Txid]:
         if not all(self.signals_replacement(self.entries[txid]) for txid in conflicts):
@@ -152,9 +150,7 @@ class Mempool:
     def _check_chain(self, tx: Transaction, vsize: int, evicted: set[Txid]) -> None:
         ancestors = self.ancestors(tx)
         if len(ancestors) + 1 > MAX_CHAIN:
-            raise BroadcastRejected(
-                f"too-long-mempool-chain, too many unconfirmed ancestors [limit: {MAX_CHAIN}]"
-            )
+            raise BroadcastRejected(f"too-long-mempool-chain, too many unconfirmed ancestors [limit: {MAX_CHAIN}]")
         size = vsize + sum(self.entries[txid].vsize for txid in ancestors)
         if size > MAX_CHAIN_VSIZE:
             raise BroadcastRejected(f"too-long-mempool-chain, exceeds ancestor size limit {MAX_CHAIN_VSIZE}")

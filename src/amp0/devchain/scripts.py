@@ -111,9 +111,7 @@ def _verify_input(cache: SighashCache, index: int, txin: TxIn, txout: TxOut) -> 
         raise _Unsupported
 
 
-def _verify_witness(
-    cache: SighashCache, index: int, txin: TxIn, txout: TxOut, program: tuple[int, bytes]
-) -> None:
+def _verify_witness(cache: SighashCache, index: int, txin: TxIn, txout: TxOut, program: tuple[int, bytes]) -> None:
     version, data = program
     if version:
         raise _Unsupported

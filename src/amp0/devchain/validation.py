@@ -172,9 +172,7 @@ def minimum_fee(tx: Transaction) -> int:
 def policy_fee(tx: Transaction) -> int:
     """The fee in the policy asset (satoshi)."""
     return sum(
-        txout.explicit_value or 0
-        for txout in tx.vout
-        if txout.is_fee() and txout.explicit_asset == POLICY_ASSET
+        txout.explicit_value or 0 for txout in tx.vout if txout.is_fee() and txout.explicit_asset == POLICY_ASSET
     )
 
 
