@@ -431,20 +431,26 @@ class Chain:
 
     # -- reorganisation ----------------------------------------------------------------------
 
-    def reorg(self, depth: int) -> list[BlockHash]:
+    def reorg(self, depth: int, *, blocks: int = 0) -> list[BlockHash]:
         """Disconnect the newest ``depth`` blocks; their transactions return to the mempool.
 
-        The next blocks differ from the disconnected ones even at the same second. Returns the
-        hashes left behind, newest first. Raises :class:`InvalidInput` for a strange depth.
+        Then make ``blocks`` empty ones in their place, before anybody can look: ``depth + 1`` is
+        what a network does, whose tip never gets lower (some wallets refuse one that does).
+        The new blocks differ from the disconnected ones even at the same second. Returns the
+        hashes left behind, newest first. Raises :class:`InvalidInput` for strange numbers.
         """
         with self.lock:
             if not 0 <= depth <= self.height:
                 raise InvalidInput(f"the chain has {self.height} blocks above genesis, not {depth}")
-            if not depth:
-                return []
-            if self._journal is not None:
-                self._journal.append(_journal.DISCONNECT, depth.to_bytes(4, "little"), sync=True)
-            left = self._disconnect(depth)
+            if not 0 <= blocks <= MAX_BLOCKS_AT_ONCE:
+                raise InvalidInput(f"mine between 0 and {MAX_BLOCKS_AT_ONCE} blocks at once")
+            left: list[BlockHash] = []
+            if depth:
+                if self._journal is not None:
+                    self._journal.append(_journal.DISCONNECT, depth.to_bytes(4, "little"), sync=True)
+                left = self._disconnect(depth)
+            for _ in range(blocks):
+                self._mine_one(OP_TRUE, empty=True)
         self._changed("reorg")
         return left
 

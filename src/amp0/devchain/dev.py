@@ -1,5 +1,15 @@
 """``/dev/*``: what only a development chain can do — free coins, blocks, reorganisations.
 
+======================================================  =====================================
+``POST /dev/faucet {address, satoshi, asset_id?}``      ``{txid}``
+``POST /dev/asset {satoshi}``                           ``{asset_id, txid}``
+``POST /dev/mine {blocks}``                             ``{blocks: [hash, …], height}``
+``POST /dev/reorg {depth, blocks?}``                    ``{disconnected: [hash, …], height}``
+======================================================  =====================================
+
+A reorganisation returns the transactions of ``depth`` blocks to the mempool and puts ``blocks``
+empty ones (one more than ``depth`` unless told otherwise) in their place.
+
 These routes exist only where :func:`amp0.devchain.app.build` is told so. They answer loopback
 peers alone, want JSON with its content type, and give no CORS permission; a browser that was
 lured here from elsewhere sends an ``Origin`` that is refused.
@@ -106,8 +116,10 @@ class Dev:
         return {"blocks": [str(block) for block in blocks], "height": self._chain.height}
 
     def _reorg(self, body: Json) -> Json:
-        _only(body, "depth")
-        left = self._chain.reorg(_whole(body, "depth", 1))
+        _only(body, "depth", "blocks")
+        depth = _whole(body, "depth", 1)
+        # Like a network: the chain that takes over is longer by a block, unless told otherwise.
+        left = self._chain.reorg(depth, blocks=_whole(body, "blocks", depth + 1))
         return {"disconnected": [str(block) for block in left], "height": self._chain.height}
 
 
