@@ -69,7 +69,7 @@ class ClientBlob:
         }
         places: list[Any] = [None] * _PLACES
         places[_VERSION] = 1
-        places[_SLIP77] = {"key": data.slip77.key.hex()}
+        places[_SLIP77] = {"key": data.slip77_key.key.hex()}
         places[_WATCH_ONLY] = {"username": "", "xpubs": xpubs}
         return cls(tuple(places))
 
@@ -152,7 +152,7 @@ class ClientBlob:
         places: dict[int, Any] = {}
         entry = self.places[_SLIP77]
         if not (isinstance(entry, Mapping) and ("key" in entry or "denied" in entry)):
-            places[_SLIP77] = {"key": data.slip77.key.hex()}
+            places[_SLIP77] = {"key": data.slip77_key.key.hex()}
         watch_only = dict(self._watch_only())
         listed = watch_only.get("xpubs")
         xpubs = dict(listed) if isinstance(listed, Mapping) else {}

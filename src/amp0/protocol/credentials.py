@@ -62,7 +62,7 @@ class Amp0SignerData:
     register_xpub: ExtendedKey
     login_xpub: ExtendedKey
     client_secret_xpub: ExtendedKey
-    slip77: Slip77
+    slip77_key: Slip77
 
     @classmethod
     def from_master(cls, master: ExtendedKey, slip77: Slip77) -> Self:
@@ -95,7 +95,7 @@ class Amp0SignerData:
 
     def __str__(self) -> str:
         keys = {name: str(getattr(self, name)) for name in _XPUB_NAMES}
-        return json.dumps({**keys, "slip77_key": self.slip77.key.hex()}, separators=(",", ":"))
+        return json.dumps({**keys, "slip77_key": self.slip77_key.key.hex()}, separators=(",", ":"))
 
     def __repr__(self) -> str:
         return f"Amp0SignerData(<{self.master_xpub.fingerprint().hex()}>)"
