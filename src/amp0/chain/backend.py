@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from amp0.elements.block import BlockHeader
 from amp0.elements.hashes import BlockHash, Txid, sha256
-from amp0.elements.transaction import Reader, Transaction, compact_size, var_bytes
+from amp0.elements.transaction import OutPoint, Reader, Transaction, compact_size, var_bytes
 from amp0.errors import InvalidInput, InvalidUpdate
 
 if TYPE_CHECKING:
@@ -87,6 +87,14 @@ class _SilentObserver:
 _SILENT = _SilentObserver()
 
 
+def _nowhere(script: bytes) -> None:
+    return None
+
+
+def _nothing(outpoint: OutPoint) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ScanRequest:
     """What a wollet wants to know.
@@ -96,7 +104,8 @@ class ScanRequest:
     to be looked at on every chain. ``descriptor`` is the descriptor without blinding key, key
     origins and checksum, as a Waterfalls server takes it. ``known`` and ``tip`` are what the
     wollet believes; ``last_used`` the highest index of each chain that has a transaction
-    (``None``: none). ``state`` (32 bytes) identifies the wollet's state.
+    (``None``: none). ``state`` (32 bytes) identifies the wollet's state. ``find(script)`` is the chain
+    and index of a script derived so far, ``owns(outpoint)`` whether an output is known to be ours.
     """
 
     network: Network
@@ -109,6 +118,8 @@ class ScanRequest:
     last_used: tuple[int | None, ...]
     tip: BlockHeader | None = None
     state: bytes = bytes(32)
+    find: Callable[[bytes], tuple[int, int] | None] = _nowhere
+    owns: Callable[[OutPoint], bool] = _nothing
     observer: ScanObserver = _SILENT
 
 
@@ -165,9 +176,7 @@ class Update:
     ) -> Self:
         """From its parts; every transaction needs a status."""
         self = cls.__new__(cls)
-        self._set(
-            base, tip, tuple(transactions), dict(statuses or {}), tuple(removed), tuple(last_used), to_index
-        )
+        self._set(base, tip, tuple(transactions), dict(statuses or {}), tuple(removed), tuple(last_used), to_index)
         return self
 
     def _set(

@@ -12,7 +12,7 @@ from amp0.chain.backend import ScanRequest, TxStatus, Update
 from amp0.elements.block import BlockHeader
 from amp0.elements.hashes import BlockHash, Txid
 from amp0.elements.transaction import Transaction
-from amp0.errors import ChainError
+from amp0.errors import ChainError, InvalidTransaction
 
 GAP = 20
 """How far beyond the last used or issued index every scan looks; LWK and GDK do the same."""
@@ -47,10 +47,14 @@ class Findings:
         self.keep: set[Txid] = set()
         """Known unconfirmed transactions that a truncated answer may have left out."""
 
+        self.vanished: set[Txid] = set()
+        """Listed, but gone when they were fetched."""
+
     def restart(self) -> None:
         """Forget the histories (the chain moved while they were read) but not the transactions."""
         self.seen.clear()
         self.keep.clear()
+        self.vanished.clear()
         self.last_used = list(self.request.last_used)
 
     def add(self, chain: int, index: int, txid: Txid, status: TxStatus) -> bool:
@@ -61,7 +65,7 @@ class Findings:
         before = self.seen.get(txid)
         if before is None:
             self.seen[txid] = status
-            return txid not in self.request.known and txid not in self.raw
+            return self.is_new(txid)
         if not before.agrees(status):
             # Two addresses were asked at two moments. The block, if any, is the later one.
             self.seen[txid] = status if status.confirmed else before
@@ -69,15 +73,29 @@ class Findings:
             self.seen[txid] = status
         return False
 
+    def is_new(self, txid: Txid) -> bool:
+        """Whether the bytes of a transaction have to be fetched."""
+        return txid not in self.request.known and txid not in self.raw
+
     def take(self, txid: Txid, raw: bytes) -> Transaction:
-        """Parse a fetched transaction; raises :class:`ChainError` when it is another one."""
-        tx = Transaction.from_bytes(raw)
+        """Keep a fetched transaction; raises :class:`ChainError` when it is another one."""
+        tx = self.raw[txid] = self.check(txid, raw)
+        return tx
+
+    @staticmethod
+    def check(txid: Txid, raw: bytes) -> Transaction:
+        """Parse what an explorer answered; raises :class:`ChainError` when it is not what was asked."""
+        try:
+            tx = Transaction.from_bytes(raw)
+        except InvalidTransaction as error:
+            raise ChainError(
+                f"the explorer's bytes for transaction {txid} are none: {error}; try again, or another explorer"
+            ) from None
         if tx.txid() != txid:
             raise ChainError(
                 f"the explorer was asked for transaction {txid} and answered with {tx.txid()}; "
                 "nothing of this scan was used. Try again, or another explorer"
             )
-        self.raw[txid] = tx
         return tx
 
     def missing_timestamps(self) -> set[BlockHash]:

@@ -64,9 +64,7 @@ class Response:
 class Transport(Protocol):
     """Sends one request and reads one answer. No retries, no deadlines: the caller has them."""
 
-    async def request(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, limit: int
-    ) -> Response:
+    async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes, limit: int) -> Response:
         """``path`` is appended to the base URL; an answer longer than ``limit`` bytes is refused.
 
         Raises :class:`OSError` or :class:`BrokenAnswer`.
@@ -110,9 +108,7 @@ def base_url(url: str, *, allow_insecure: bool = False) -> str:
     require_secure_url(url, allow_insecure=allow_insecure)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username is not None:
-        raise InvalidInput(
-            f"{url!r} is not the address of an explorer; give one like https://host/liquid/api"
-        )
+        raise InvalidInput(f"{url!r} is not the address of an explorer; give one like https://host/liquid/api")
     return url.rstrip("/")
 
 
@@ -215,9 +211,7 @@ class SocketTransport:
         self._free: list[_Connection] = []
         self._reaper: asyncio.TimerHandle | None = None
 
-    async def request(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, limit: int
-    ) -> Response:
+    async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes, limit: int) -> Response:
         """One request on a free connection, on a new one when the server has closed the old."""
         self._on_this_loop()
         lines = [f"{method} {self._prefix}{path} HTTP/1.1\r\nhost: {self._authority}\r\naccept: */*\r\n"]
@@ -303,9 +297,7 @@ class HttpxTransport:
         self._base = url
         self._client = httpx.AsyncClient(transport=transport, timeout=None)  # noqa: S113 - the caller has deadlines
 
-    async def request(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, limit: int
-    ) -> Response:
+    async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes, limit: int) -> Response:
         """One request through ``httpx``."""
         import httpx
 
@@ -321,9 +313,7 @@ class HttpxTransport:
                     parts.append(part)
         except httpx.HTTPError as error:
             raise ConnectionError(str(error) or type(error).__name__) from None
-        return Response(
-            answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, b"".join(parts)
-        )
+        return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, b"".join(parts))
 
     async def aclose(self) -> None:
         """Close the ``httpx`` client."""
@@ -334,6 +324,5 @@ def unavailable(url: str, error: Exception) -> BackendUnavailable:
     """The error for a server that cannot be talked to, naming it and what to do."""
     reason = str(error) or type(error).__name__
     return BackendUnavailable(
-        f"the explorer at {url} cannot be reached: {reason}; "
-        "check the URL and that it is running, then try again"
+        f"the explorer at {url} cannot be reached: {reason}; check the URL and that it is running, then try again"
     )

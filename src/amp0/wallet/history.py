@@ -307,6 +307,10 @@ class History:
 
     # -- asking ------------------------------------------------------------------------------
 
+    def owns(self, outpoint: OutPoint) -> bool:
+        """Whether an output is on one of our scripts, opened or not."""
+        return outpoint in self.coins or outpoint in self.explicit or outpoint in self.sealed
+
     def spender(self, outpoint: OutPoint) -> Txid | None:
         """The known transaction that spends an output."""
         return self._spender.get(outpoint)

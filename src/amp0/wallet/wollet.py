@@ -234,6 +234,8 @@ class Wollet:
             last_used=self._last_used,
             tip=self._tip,
             state=self._state,
+            find=self._scripts.find,
+            owns=self._history.owns,
             observer=self._opener,
         )
 
