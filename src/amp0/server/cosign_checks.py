@@ -56,6 +56,9 @@ class Limits:
     max_fee: int = 1_000_000
     max_waiting: int = 64
     workers: int = 2
+    failed_outputs: int = 200
+    """Outputs of refused requests that an account may have opened at once; ten come back each second. A success is
+    bounded by the account's coins, so only failures need a budget."""
 
 
 @dataclass(frozen=True, slots=True)

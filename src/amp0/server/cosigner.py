@@ -41,11 +41,13 @@ from amp0.elements.sighash import SIGHASH_ALL
 from amp0.elements.transaction import OutPoint, Transaction, TxOut
 from amp0.protocol.rpc import ACCOUNT_TYPE
 from amp0.server import cosign_checks as checks
+from amp0.server.attempts import Attempts
 from amp0.server.cosign_checks import PLACEHOLDER, Limits, OwnInput, Spend
 from amp0.server.refusal import (
     AddressNeverIssued,
     AlreadySigned,
     ChainUnavailable,
+    CosignRefusal,
     ImmatureInput,
     NoOwnInput,
     NotFound,
@@ -61,6 +63,8 @@ log = logging.getLogger("amp0.server.cosigner")
 COINBASE_MATURITY = 100
 FINAL_DEPTH = 2
 """Blocks after which Liquid is final."""
+_SECONDS_PER_OUTPUT = 0.1
+"""How soon an account gets back one output of its budget of failures; opening one costs 0.005."""
 MAX_QUESTIONS = 16
 """How many unknown transactions the chain is asked for on behalf of one request."""
 
@@ -141,6 +145,7 @@ class Cosigner:
         self._limits = limits or Limits()
         self._working = threading.BoundedSemaphore(self._limits.workers)
         self._waiting = threading.BoundedSemaphore(self._limits.workers + self._limits.max_waiting)
+        self._failures = Attempts(_SECONDS_PER_OUTPUT, clock)
 
     def cosign(self, request: Request) -> Cosigned:
         """Check everything, record the decision durably, and sign.
@@ -156,8 +161,7 @@ class Cosigner:
         again = self._is_recorded(tx.txid())
         if not again:
             self._ask_about_earlier(tx, own)
-            with self._turn():
-                spend = checks.open_outputs(tx, spent, own, request.nonces)
+            spend = self._open(tx, spent, own, request.nonces)
             again = self._decide_and_record(spend)
         return self._sign(tx, own, digests, again=again)
 
@@ -312,6 +316,23 @@ class Cosigner:
         if source.txid() != txid:
             raise ChainUnavailable("The chain source answered with another transaction; try again")
         return source
+
+    # -- open -------------------------------------------------------------------------------
+
+    def _open(
+        self, tx: Transaction, spent: Sequence[TxOut], own: Sequence[OwnInput], nonces: Sequence[bytes] | None
+    ) -> Spend:
+        """The expensive part, in turn and within each account's budget of failures."""
+        budgets = {f"account {item.account_id}" for item in own}
+        for key in budgets:
+            self._failures.check(key, self._limits.failed_outputs, "transactions whose outputs do not open")
+        with self._turn():
+            try:
+                return checks.open_outputs(tx, spent, own, nonces)
+            except CosignRefusal:
+                for key in budgets:
+                    self._failures.failed(key, len(tx.vout))
+                raise
 
     # -- decide and record ------------------------------------------------------------------
 
