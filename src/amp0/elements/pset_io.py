@@ -53,56 +53,63 @@ def parse_txout(data: bytes) -> TxOut:
 
 @dataclass(frozen=True, slots=True)
 class PsetIssuance:
-    """What an input issues. LWK calls this class ``Issuance``."""
+    """What an input issues; ``PsetIssuance()`` is that of an input that issues nothing.
 
-    outpoint: OutPoint
-    issuance: Issuance
-    blinded: bool
+    LWK calls this class ``Issuance``.
+    """
 
-    def _entropy(self) -> bytes:
+    outpoint: OutPoint | None = None
+    issuance: Issuance | None = None
+    blinded: bool = False
+
+    def _entropy(self) -> bytes | None:
+        if self.issuance is None or self.outpoint is None:
+            return None
         if self.issuance.is_reissuance:
             return self.issuance.entropy
         return wally.issuance_entropy(bytes(self.outpoint.hash), self.outpoint.vout(), self.issuance.entropy)
 
-    def asset(self) -> str:
+    def asset(self) -> str | None:
         """The issued asset id in display hex."""
-        return asset_id_to_str(wally.issuance_asset(self._entropy()))
+        entropy = self._entropy()
+        return None if entropy is None else asset_id_to_str(wally.issuance_asset(entropy))
 
-    def token(self) -> str:
+    def token(self) -> str | None:
         """The id of the asset's reissuance token in display hex."""
-        return asset_id_to_str(wally.issuance_token(self._entropy(), self.blinded))
+        entropy = self._entropy()
+        return None if entropy is None else asset_id_to_str(wally.issuance_token(entropy, self.blinded))
 
     def asset_satoshi(self) -> int | None:
         """Issued satoshi, ``None`` when blinded or when none is issued."""
-        return value_of_field(self.issuance.amount_field)
+        return None if self.issuance is None else value_of_field(self.issuance.amount_field)
 
     def token_satoshi(self) -> int | None:
         """Issued tokens, ``None`` when blinded or when none is issued."""
-        return value_of_field(self.issuance.tokens_field)
+        return None if self.issuance is None else value_of_field(self.issuance.tokens_field)
 
     def is_confidential(self) -> bool:
         """Whether the issued amount is a commitment."""
-        return len(self.issuance.amount_field) == 33
+        return self.issuance is not None and len(self.issuance.amount_field) == 33
 
     def is_null(self) -> bool:
-        """Whether nothing is issued: never, for an issuance read from an input."""
-        return self.issuance.is_null
+        """Whether nothing is issued."""
+        return self.issuance is None
 
     def is_issuance(self) -> bool:
         """Whether a new asset is made."""
-        return not self.is_null() and not self.issuance.is_reissuance
+        return self.issuance is not None and not self.issuance.is_reissuance
 
     def is_reissuance(self) -> bool:
         """Whether more of an existing asset is made."""
-        return not self.is_null() and self.issuance.is_reissuance
+        return self.issuance is not None and self.issuance.is_reissuance
 
-    def prev_txid(self) -> Txid:
+    def prev_txid(self) -> Txid | None:
         """Transaction of the output spent by the issuing input."""
-        return self.outpoint.hash
+        return None if self.outpoint is None else self.outpoint.hash
 
-    def prev_vout(self) -> int:
+    def prev_vout(self) -> int | None:
         """Number of the output spent by the issuing input."""
-        return self.outpoint.vout()
+        return None if self.outpoint is None else self.outpoint.vout()
 
 
 class _Fields:
@@ -179,7 +186,7 @@ class PsetInput(_Fields):
     def issuance_ids(self) -> list[str] | None:
         """Asset id and token id, ``None`` when nothing is issued."""
         issuance = self.issuance()
-        return None if issuance is None else [issuance.asset(), issuance.token()]
+        return None if issuance is None else [issuance.asset() or "", issuance.token() or ""]
 
     # -- as bytes -------------------------------------------------------------------------------
 

@@ -33,6 +33,8 @@ FLAG_GRIND_R = _w.EC_FLAG_GRIND_R
 RANGEPROOF_MAX = _w.ASSET_RANGEPROOF_MAX_LEN
 MAX_SURJECTION_INPUTS = 256
 ZERO32 = bytes(32)
+# The module raises ValueError for arguments it does not like and RuntimeError for what then fails.
+_FAILURES = (ValueError, RuntimeError)
 
 
 # -- hashes, scalars and plain keys ----------------------------------------------------------
@@ -54,7 +56,7 @@ def is_private_key(key: bytes) -> bool:
         return False
     try:
         _w.ec_private_key_verify(key)
-    except ValueError:
+    except _FAILURES:
         return False
     return True
 
@@ -65,7 +67,7 @@ def is_public_key(key: bytes) -> bool:
         return False
     try:
         _w.ec_public_key_verify(key)
-    except ValueError:
+    except _FAILURES:
         return False
     return True
 
@@ -74,7 +76,7 @@ def public_key(private_key: bytes) -> bytes:
     """The compressed public key (33 bytes). Raises :class:`InvalidKey`."""
     try:
         return bytes(_w.ec_public_key_from_private_key(private_key))
-    except ValueError:
+    except _FAILURES:
         raise InvalidKey("not a private key") from None
 
 
@@ -83,7 +85,7 @@ def ecdsa_sign(private_key: bytes, digest: bytes, *, low_r: bool = True) -> byte
     flags = FLAG_ECDSA | FLAG_GRIND_R if low_r else FLAG_ECDSA
     try:
         return bytes(_w.ec_sig_to_der(_w.ec_sig_from_bytes(private_key, digest, flags)))
-    except ValueError:
+    except _FAILURES:
         raise InvalidKey("not a private key, or not a 32-byte digest") from None
 
 
@@ -97,7 +99,7 @@ def ecdsa_verify(pubkey: bytes, digest: bytes, der: bytes) -> bool:
         if bytes(_w.ec_sig_to_der(compact)) != der or bytes(_w.ec_sig_normalize(compact)) != bytes(compact):
             return False
         _w.ec_sig_verify(pubkey, digest, FLAG_ECDSA, compact)
-    except ValueError:
+    except _FAILURES:
         return False
     return True
 
@@ -109,7 +111,7 @@ def ecdsa_is_strict(der: bytes) -> bool:
         return bool(
             bytes(_w.ec_sig_to_der(compact)) == der and bytes(_w.ec_sig_normalize(compact)) == bytes(compact)
         )
-    except ValueError:
+    except _FAILURES:
         return False
 
 
@@ -120,7 +122,7 @@ def ecdh_nonce_hash(pubkey: bytes, private_key: bytes) -> bytes:
     """SHA-256 of the ECDH secret (32 bytes): the nonce that rewinds a range proof."""
     try:
         return bytes(_w.ecdh_nonce_hash(pubkey, private_key))
-    except ValueError:
+    except _FAILURES:
         raise InvalidKey("not a key pair for a shared nonce") from None
 
 
@@ -128,7 +130,7 @@ def asset_generator(asset: bytes, abf: bytes | None) -> bytes:
     """The 33-byte generator of ``asset`` under ``abf`` (``None`` or zeros: unblinded)."""
     try:
         return bytes(_w.asset_generator_from_bytes(asset, None if abf == ZERO32 else abf))
-    except ValueError:
+    except _FAILURES:
         raise InvalidAmounts("not an asset id and blinding factor") from None
 
 
@@ -136,7 +138,7 @@ def value_commitment(satoshi: int, vbf: bytes, generator: bytes) -> bytes:
     """The 33-byte commitment to ``satoshi`` under ``vbf`` on ``generator``."""
     try:
         return bytes(_w.asset_value_commitment(satoshi, vbf, generator))
-    except ValueError:
+    except _FAILURES:
         raise InvalidAmounts("not an amount and blinding factor") from None
 
 
@@ -147,7 +149,7 @@ def final_vbf(values: list[int], n_inputs: int, abfs: bytes, vbfs: bytes) -> byt
     """
     try:
         return bytes(_w.asset_final_vbf(values, n_inputs, abfs, vbfs))
-    except ValueError:
+    except _FAILURES:
         raise InvalidAmounts("the last blinding factor cannot be computed") from None
 
 
@@ -157,7 +159,7 @@ def explicit_value_proof(
     """A small proof that ``commitment`` holds exactly ``satoshi`` (about 73 bytes)."""
     try:
         return bytes(_w.explicit_rangeproof(satoshi, nonce, vbf, commitment, generator))
-    except ValueError:
+    except _FAILURES:
         raise InvalidAmounts("the explicit value proof cannot be made") from None
 
 
@@ -165,7 +167,7 @@ def explicit_value_proof_verify(proof: bytes, satoshi: int, commitment: bytes, g
     """Whether the proof of :func:`explicit_value_proof` holds."""
     try:
         _w.explicit_rangeproof_verify(proof, satoshi, commitment, generator)
-    except ValueError:
+    except _FAILURES:
         return False
     return True
 
@@ -174,7 +176,7 @@ def explicit_asset_proof(asset: bytes, abf: bytes, generator: bytes) -> bytes:
     """A small proof that ``generator`` blinds ``asset`` (67 bytes)."""
     try:
         return bytes(_w.explicit_surjectionproof(asset, abf, generator))
-    except ValueError:
+    except _FAILURES:
         raise InvalidAmounts("the explicit asset proof cannot be made") from None
 
 
@@ -182,7 +184,7 @@ def explicit_asset_proof_verify(proof: bytes, asset: bytes, generator: bytes) ->
     """Whether the proof of :func:`explicit_asset_proof` holds."""
     try:
         _w.explicit_surjectionproof_verify(proof, asset, generator)
-    except ValueError:
+    except _FAILURES:
         return False
     return True
 
@@ -447,7 +449,7 @@ def tweak_public_key(pubkey: bytes, tweak: bytes) -> bytes:
     """``pubkey + tweak·G`` (33 bytes): the step of BIP32 public derivation. Raises :class:`InvalidKey`."""
     try:
         return bytes(_w.ec_public_key_tweak(pubkey, tweak))
-    except ValueError:
+    except _FAILURES:
         raise InvalidKey("this child of the key does not exist; use the next one") from None
 
 
@@ -455,7 +457,7 @@ def add_private_keys(first: bytes, second: bytes) -> bytes:
     """The sum of two scalars modulo the curve order (32 bytes). Raises :class:`InvalidKey`."""
     try:
         return bytes(_w.ec_scalar_add(first, second))
-    except ValueError:
+    except _FAILURES:
         raise InvalidKey("this child of the key does not exist; use the next one") from None
 
 
@@ -463,7 +465,7 @@ def elip150_blinding_key(view_key: bytes, script: bytes) -> bytes:
     """ELIP150: the private blinding key of an output script under a plain view key (32 bytes)."""
     try:
         return bytes(_w.elip150_private_key_to_ec_private_key(view_key, script))
-    except ValueError:
+    except _FAILURES:
         raise InvalidKey("not a view key") from None
 
 
@@ -478,7 +480,7 @@ def base58check_decode(text: str) -> bytes | None:
         return None
     try:
         return bytes(_w.base58_to_bytes(text, _w.BASE58_FLAG_CHECKSUM))
-    except ValueError:
+    except _FAILURES:
         return None
 
 
@@ -486,7 +488,7 @@ def segwit_address(script: bytes, prefix: str) -> str | None:
     """Bech32 or bech32m address of a witness program, ``None`` for other scripts."""
     try:
         return str(_w.addr_segwit_from_bytes(script, prefix, 0))
-    except ValueError:
+    except _FAILURES:
         return None
 
 
@@ -496,7 +498,7 @@ def segwit_address_script(text: str, prefix: str) -> bytes | None:
         return None
     try:
         return bytes(_w.addr_segwit_to_bytes(text, prefix, 0))
-    except ValueError:
+    except _FAILURES:
         return None
 
 
@@ -504,7 +506,7 @@ def blech32_address(plain: str, prefix: str, blech32_prefix: str, blinding_pubke
     """The confidential form of a segwit address. Raises :class:`InvalidKey`."""
     try:
         return str(_w.confidential_addr_from_addr_segwit(plain, prefix, blech32_prefix, blinding_pubkey))
-    except ValueError:
+    except _FAILURES:
         raise InvalidKey("not a blinding public key for this address") from None
 
 
@@ -515,7 +517,7 @@ def blech32_parts(text: str, blech32_prefix: str, prefix: str) -> tuple[str, byt
     try:
         plain = str(_w.confidential_addr_to_addr_segwit(text, blech32_prefix, prefix))
         return plain, bytes(_w.confidential_addr_segwit_to_ec_public_key(text, blech32_prefix))
-    except ValueError:
+    except _FAILURES:
         return None
 
 
