@@ -108,10 +108,13 @@ class World:
 
     # -- wallets and coins -------------------------------------------------------------------
 
-    def wallet(self, name: str, *, account: int = 1, csv_blocks: int = 0, addresses: int = 20) -> Account:
-        """Register a wallet with one account and its first addresses."""
-        master = ExtendedKey.from_seed(hashlib.sha512(name.encode()).digest(), main=False)
-        gait = hashlib.sha512(b"gait" + name.encode()).digest()
+    def wallet(
+        self, name: str, *, account: int = 1, csv_blocks: int = 0, addresses: int = 20,
+        master: ExtendedKey | None = None, gait: bytes | None = None,
+    ) -> Account:  # fmt: skip
+        """Register a wallet with one account and its first addresses; keys follow from the name unless given."""
+        master = master or ExtendedKey.from_seed(hashlib.sha512(name.encode()).digest(), main=False)
+        gait = gait or hashlib.sha512(b"gait" + name.encode()).digest()
         key = master.derive((3 + HARDENED, account + HARDENED)) if account else master
         with self.store.transaction() as db:
             user_id = db.execute(
