@@ -32,8 +32,7 @@ def test_the_vector_of_a_live_gdk_wallet() -> None:
     output = script.p2sh_p2wsh(script.multisig_2of2(green, user))
     assert output.hex() == "a9142340c270c4a0d51de1cfdc2b1bc53a89fda2478387"
     assert (
-        VECTOR.public_key(GAIT_PATH, 1, 2).hex()
-        == "0378652f0e63225a98b29fa9978d9466d0909598388e6278fa54111c73ed870b96"
+        VECTOR.public_key(GAIT_PATH, 1, 2).hex() == "0378652f0e63225a98b29fa9978d9466d0909598388e6278fa54111c73ed870b96"
     )
 
 

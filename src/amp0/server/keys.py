@@ -12,9 +12,10 @@ passphrase. Who can read the file and knows the passphrase can sign for every ac
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -101,6 +102,11 @@ class ServiceKeys:
         """Sign a 32-byte digest with the key of one address: RFC 6979, low R, DER without hash type."""
         return self._private_account(bytes(gait_path), account).child(pointer).sign(digest)
 
+    def derive_secret(self, purpose: bytes) -> bytes:
+        """A secret (32 bytes) for one purpose, known only while the key file is open."""
+        assert self._master.private_key is not None
+        return hmac.digest(self._master.private_key, b"amp0 secret for " + purpose, "sha256")
+
     def _derive_public(self, gait_path: bytes, account: int) -> ExtendedKey:
         return self._public_master.derive(account_path(gait_path, account))
 
@@ -175,5 +181,5 @@ def _stretch(passphrase: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     return hashlib.scrypt(passphrase, salt=salt, n=n, r=r, p=p, maxmem=_SCRYPT_MEMORY, dklen=32)
 
 
-def _bound(head: dict[str, object]) -> bytes:
+def _bound(head: Mapping[str, object]) -> bytes:
     return json.dumps(head, sort_keys=True).encode()

@@ -108,6 +108,8 @@ class Settings:
     """Cosign requests that may wait for a thread."""
     poll_seconds: float = 1.0
     """How often the chain is asked for news."""
+    mempool_grace_seconds: float = 10.0
+    """How long a transaction may be missing from the mempool listing before it counts as gone."""
     chain_timeout_seconds: float = 10.0
     """Longest wait for one answer of the chain."""
     required_addresses: int = 20
@@ -181,8 +183,7 @@ class Settings:
                 with self.passphrase_file.open("rb") as file:
                     if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
                         raise ConfigError(
-                            f"other users can read the passphrase file {self.passphrase_file}; "
-                            "run: chmod 600 on it"
+                            f"other users can read the passphrase file {self.passphrase_file}; run: chmod 600 on it"
                         )
                     text = file.read(4097)
             except OSError as error:

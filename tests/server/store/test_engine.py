@@ -25,9 +25,14 @@ def names(store: Store) -> set[str]:
 
 def test_return_commits_and_an_exception_rolls_back(any_store: Store) -> None:
     put(any_store, "kept")
-    with pytest.raises(RuntimeError), any_store.transaction() as connection:
-        connection.execute(schema.service.insert().values(name="lost", value=b""))
-        raise RuntimeError
+
+    def write_and_fail() -> None:
+        with any_store.transaction() as connection:
+            connection.execute(schema.service.insert().values(name="lost", value=b""))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
     assert names(any_store) == {"kept"}
 
 
@@ -45,9 +50,7 @@ def test_a_snapshot_writes_nothing(any_store: Store) -> None:
 
 def test_foreign_keys_are_enforced(any_store: Store) -> None:
     with pytest.raises(sa.exc.IntegrityError), any_store.transaction() as connection:
-        connection.execute(
-            schema.account_transactions.insert().values(account_id=1, created_at_us=1, txid=bytes(32))
-        )
+        connection.execute(schema.account_transactions.insert().values(account_id=1, created_at_us=1, txid=bytes(32)))
 
 
 def test_read_modify_write_of_many_threads_loses_nothing(any_store: Store) -> None:
@@ -116,7 +119,8 @@ def test_g04_a_disk_error_closes_the_store_for_writing(tmp_path: Path, step: str
     disk.breaks_at = None
 
     assert not store.ready()
-    assert store.failure is not None and text in store.failure
+    assert store.failure is not None
+    assert text in store.failure
     with pytest.raises(StoreUnavailable):
         put(store, "after")
     store.close()
@@ -135,7 +139,8 @@ def test_g04_a_database_that_is_really_full(tmp_path: Path) -> None:
     # The pragma belongs to the connection, and the pool hands out the same one again.
     with pytest.raises(StoreUnavailable):
         put(store, "large", bytes(1 << 20))
-    assert store.failure is not None and "full" in store.failure
+    assert store.failure is not None
+    assert "full" in store.failure
     assert not store.ready()
     store.close()
 

@@ -106,9 +106,7 @@ class Store:
                 raise StoreUnavailable(self._failure_text())
             with connection.begin():
                 if connection.dialect.name == "postgresql":
-                    connection.execute(
-                        sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_WRITER_LOCK}
-                    )
+                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_WRITER_LOCK})
                 yield connection
 
     @contextmanager

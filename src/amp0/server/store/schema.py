@@ -58,9 +58,7 @@ users = Table(
     Column("id", _RowId, primary_key=True),
     Column("master_pubkey", LargeBinary(33), nullable=False, unique=True),
     Column("master_chain_code", LargeBinary(32), nullable=False),
-    Column(
-        "login_hash", LargeBinary(20), nullable=False, unique=True, comment="HASH160 of the master public key"
-    ),
+    Column("login_hash", LargeBinary(20), nullable=False, unique=True, comment="HASH160 of the master public key"),
     Column("gait_path", LargeBinary(64), nullable=False),
     Column("user_agent", String(64), nullable=False),
     Column("appearance", Text, nullable=False, comment="JSON object, stored and returned verbatim"),
@@ -246,7 +244,7 @@ cosigned = Table(
         comment="the newest one for one of its outpoints",
     ),
     info={"owner": "cosigner"},
-    comment="every transaction the service decided to sign; written before a signature leaves, never deleted",
+    comment="what the service decided to sign; written before a signature leaves, never deleted",
 )
 
 cosigned_inputs = Table(
@@ -256,13 +254,9 @@ cosigned_inputs = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("prev_txid", LargeBinary(32), nullable=False),
     Column("prev_vout", Integer, nullable=False),
-    Column(
-        "account_id", BigInteger, nullable=True, comment="NULL: an input of somebody else, left as it came"
-    ),
+    Column("account_id", BigInteger, nullable=True, comment="NULL: an input of somebody else, left as it came"),
     Column("pointer", Integer, nullable=True),
-    Column(
-        "value_field", LargeBinary(33), nullable=True, comment="of the spent output: signatures commit to it"
-    ),
+    Column("value_field", LargeBinary(33), nullable=True, comment="of the spent output: signatures commit to it"),
     ForeignKeyConstraint(["account_id", "pointer"], ["addresses.account_id", "addresses.pointer"]),
     UniqueConstraint("txid", "prev_txid", "prev_vout"),
     CheckConstraint("(account_id IS NULL) = (pointer IS NULL)", name="own"),

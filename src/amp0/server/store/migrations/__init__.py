@@ -8,6 +8,7 @@ dropped a release later.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -56,10 +57,10 @@ def _run(connection: Connection, revision: str | None) -> None:
             "start the release that wrote it, or a newer one"
         )
 
-    def steps(current: object, _context: object) -> object:
-        return script._upgrade_revs("head", current)  # type: ignore[arg-type]
+    def steps(current: Any, _context: object) -> Any:
+        return script._upgrade_revs("head", current)
 
-    environment = EnvironmentContext(config, script, fn=steps)  # type: ignore[arg-type]
+    environment = EnvironmentContext(config, script, fn=steps)
     try:
         environment.configure(connection=connection, transactional_ddl=True)
         with environment.begin_transaction():

@@ -22,7 +22,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("height", name=op.f("pk_blocks")),
         sa.UniqueConstraint("hash", name=op.f("uq_blocks_hash")),
         comment="the newest blocks of the best chain, as far as the server has read them",
-        info={"owner": "watcher"},
+        info={"owner": "chainindex"},
+    )
+    op.create_table(
+        "cosigned",
+        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column(
+            "tx",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="as the user signed it; the service's signatures follow from it",
+        ),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "replaced_by",
+            sa.LargeBinary(length=32),
+            nullable=True,
+            comment="the newest one for one of its outpoints",
+        ),
+        sa.ForeignKeyConstraint(["replaced_by"], ["cosigned.txid"], name=op.f("fk_cosigned_replaced_by_cosigned")),
+        sa.PrimaryKeyConstraint("txid", name=op.f("pk_cosigned")),
+        comment="what the service decided to sign; written before a signature leaves, never deleted",
+        info={"owner": "cosigner"},
     )
     op.create_table(
         "service",
@@ -52,7 +73,7 @@ def upgrade() -> None:
         sa.CheckConstraint("state IN (0, 1, 2)", name=op.f("ck_transactions_state")),
         sa.PrimaryKeyConstraint("txid", name=op.f("pk_transactions")),
         comment="every transaction that pays or spends an address of ours; never deleted",
-        info={"owner": "watcher"},
+        info={"owner": "chainindex"},
     )
     op.create_index(op.f("ix_transactions_height"), "transactions", ["height"], unique=False)
     op.create_index(
@@ -91,7 +112,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("login_hash", name=op.f("uq_users_login_hash")),
         sa.UniqueConstraint("master_pubkey", name=op.f("uq_users_master_pubkey")),
-        info={"owner": "accounts"},
+        info={"owner": "wallets"},
     )
     op.create_table(
         "accounts",
@@ -128,6 +149,17 @@ def upgrade() -> None:
         info={"owner": "accounts"},
     )
     op.create_table(
+        "outpoint_claims",
+        sa.Column("prev_txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("prev_vout", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
+        sa.ForeignKeyConstraint(["txid"], ["cosigned.txid"], name=op.f("fk_outpoint_claims_txid_cosigned")),
+        sa.PrimaryKeyConstraint("prev_txid", "prev_vout", name=op.f("pk_outpoint_claims")),
+        comment="which cosigned transaction holds an own outpoint: one at a time, and the key says so",
+        info={"owner": "cosigner"},
+    )
+    op.create_index(op.f("ix_outpoint_claims_txid"), "outpoint_claims", ["txid"], unique=False)
+    op.create_table(
         "watch_only_logins",
         sa.Column(
             "user_id",
@@ -144,7 +176,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_watch_only_logins")),
         sa.UniqueConstraint("name_hash", name=op.f("uq_watch_only_logins_name_hash")),
         comment="one watch-only login a wallet; only salted hashes of what the client derived",
-        info={"owner": "accounts"},
+        info={"owner": "logins"},
     )
     op.create_table(
         "account_transactions",
@@ -165,7 +197,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "created_at_us", name=op.f("pk_account_transactions")),
         sa.UniqueConstraint("account_id", "txid", name=op.f("uq_account_transactions_account_id_txid")),
         comment="an account's transactions in the order of their discovery; the time never changes",
-        info={"owner": "watcher"},
+        info={"owner": "chainindex"},
     )
     op.create_table(
         "addresses",
@@ -199,6 +231,37 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("blinding_pubkey IS NOT NULL"),
         postgresql_where=sa.text("blinding_pubkey IS NOT NULL"),
+    )
+    op.create_table(
+        "cosigned_inputs",
+        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("prev_txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("prev_vout", sa.Integer(), nullable=False),
+        sa.Column(
+            "account_id",
+            sa.BigInteger(),
+            nullable=True,
+            comment="NULL: an input of somebody else, left as it came",
+        ),
+        sa.Column("pointer", sa.Integer(), nullable=True),
+        sa.Column(
+            "value_field",
+            sa.LargeBinary(length=33),
+            nullable=True,
+            comment="of the spent output: signatures commit to it",
+        ),
+        sa.CheckConstraint("(account_id IS NULL) = (pointer IS NULL)", name=op.f("ck_cosigned_inputs_own")),
+        sa.CheckConstraint("(account_id IS NULL) = (value_field IS NULL)", name=op.f("ck_cosigned_inputs_own_value")),
+        sa.ForeignKeyConstraint(
+            ["account_id", "pointer"],
+            ["addresses.account_id", "addresses.pointer"],
+            name=op.f("fk_cosigned_inputs_account_id_pointer_addresses"),
+        ),
+        sa.ForeignKeyConstraint(["txid"], ["cosigned.txid"], name=op.f("fk_cosigned_inputs_txid_cosigned")),
+        sa.PrimaryKeyConstraint("txid", "position", name=op.f("pk_cosigned_inputs")),
+        sa.UniqueConstraint("txid", "prev_txid", "prev_vout", name=op.f("uq_cosigned_inputs_txid_prev_txid_prev_vout")),
+        info={"owner": "cosigner"},
     )
     op.create_table(
         "outputs",
@@ -235,7 +298,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["txid"], ["transactions.txid"], name=op.f("fk_outputs_txid_transactions")),
         sa.PrimaryKeyConstraint("txid", "vout", name=op.f("pk_outputs")),
         comment="own outputs of the present chain and mempool; a transaction that is gone has no rows here",
-        info={"owner": "watcher"},
+        info={"owner": "chainindex"},
     )
     op.create_index("ix_outputs_account", "outputs", ["account_id", "pointer"], unique=False)
     op.create_index(
@@ -254,66 +317,3 @@ def upgrade() -> None:
         sqlite_where=sa.text("spent_by IS NULL"),
         postgresql_where=sa.text("spent_by IS NULL"),
     )
-    op.create_table(
-        "cosigned",
-        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
-        sa.Column(
-            "tx",
-            sa.LargeBinary(),
-            nullable=False,
-            comment="as the user signed it; the service's signatures follow from it",
-        ),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column(
-            "replaced_by",
-            sa.LargeBinary(length=32),
-            nullable=True,
-            comment="the newest one for one of its outpoints",
-        ),
-        sa.ForeignKeyConstraint(["replaced_by"], ["cosigned.txid"], name=op.f("fk_cosigned_replaced_by_cosigned")),
-        sa.PrimaryKeyConstraint("txid", name=op.f("pk_cosigned")),
-        comment="every transaction the service decided to sign; written before a signature leaves, never deleted",
-        info={"owner": "cosigner"},
-    )
-    op.create_table(
-        "cosigned_inputs",
-        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("prev_txid", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("prev_vout", sa.Integer(), nullable=False),
-        sa.Column(
-            "account_id",
-            sa.BigInteger(),
-            nullable=True,
-            comment="NULL: an input of somebody else, left as it came",
-        ),
-        sa.Column("pointer", sa.Integer(), nullable=True),
-        sa.Column(
-            "value_field",
-            sa.LargeBinary(length=33),
-            nullable=True,
-            comment="of the spent output: signatures commit to it",
-        ),
-        sa.CheckConstraint("(account_id IS NULL) = (pointer IS NULL)", name=op.f("ck_cosigned_inputs_own")),
-        sa.CheckConstraint("(account_id IS NULL) = (value_field IS NULL)", name=op.f("ck_cosigned_inputs_own_value")),
-        sa.ForeignKeyConstraint(
-            ["account_id", "pointer"],
-            ["addresses.account_id", "addresses.pointer"],
-            name=op.f("fk_cosigned_inputs_account_id_pointer_addresses"),
-        ),
-        sa.ForeignKeyConstraint(["txid"], ["cosigned.txid"], name=op.f("fk_cosigned_inputs_txid_cosigned")),
-        sa.PrimaryKeyConstraint("txid", "position", name=op.f("pk_cosigned_inputs")),
-        sa.UniqueConstraint("txid", "prev_txid", "prev_vout", name=op.f("uq_cosigned_inputs_txid_prev_txid_prev_vout")),
-        info={"owner": "cosigner"},
-    )
-    op.create_table(
-        "outpoint_claims",
-        sa.Column("prev_txid", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("prev_vout", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
-        sa.ForeignKeyConstraint(["txid"], ["cosigned.txid"], name=op.f("fk_outpoint_claims_txid_cosigned")),
-        sa.PrimaryKeyConstraint("prev_txid", "prev_vout", name=op.f("pk_outpoint_claims")),
-        comment="which cosigned transaction holds an own outpoint: one at a time, and the key says so",
-        info={"owner": "cosigner"},
-    )
-    op.create_index("ix_outpoint_claims_txid", "outpoint_claims", ["txid"], unique=False)

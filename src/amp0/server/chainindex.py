@@ -1,0 +1,352 @@
+"""What the chain holds for the accounts of this service: outputs, who spent them, and in which transactions.
+
+The index is a view of the best chain plus the mempool, kept by four verbs: :func:`add_block`, :func:`remove_block`,
+:func:`add_unconfirmed` and :func:`mark_gone`. Scripts are looked up in ``addresses``, never address by address at the
+chain. Every row of ``outputs`` exists now, in a block or in the mempool: a transaction that is gone from both (double
+spent, evicted, reorganised away) loses its rows there and frees what it spent, while its row in ``transactions`` stays
+on record. If it comes back, so do they.
+
+Owns the tables ``blocks``, ``transactions``, ``outputs`` and ``account_transactions``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from amp0.elements.hashes import BlockHash, Txid
+from amp0.elements.transaction import OutPoint, Transaction
+from amp0.server import accounts
+from amp0.server.store import schema
+
+MEMPOOL, CONFIRMED, GONE = 0, 1, 2
+KEPT_BLOCKS = 10_000
+"""Headers kept for noticing reorganisations; more than any that a chain of ours can have."""
+_CHUNK = 400
+
+_blocks, _transactions, _outputs = schema.blocks, schema.transactions, schema.outputs
+_history = schema.account_transactions
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block as the index needs it."""
+
+    height: int
+    hash: BlockHash
+    previous: BlockHash
+    time: int
+    transactions: Sequence[Transaction] = ()
+
+
+@dataclass(slots=True)
+class Changes:
+    """Which accounts hear of which transactions: new ones, and ones that are gone."""
+
+    accounts_of: dict[Txid, set[int]] = field(default_factory=dict)
+
+    def note(self, txid: Txid, account_ids: Iterable[int]) -> None:
+        """Record that accounts (by id) are touched by a transaction."""
+        self.accounts_of.setdefault(txid, set()).update(account_ids)
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def tip(connection: Connection) -> Block | None:
+    """The newest block read, without its transactions; None before the first."""
+    row = connection.execute(sa.select(_blocks).order_by(_blocks.c.height.desc()).limit(1)).one_or_none()
+    return None if row is None else _block(row)
+
+
+def block_at(connection: Connection, height: int) -> Block | None:
+    """The block read at a height, without its transactions."""
+    row = connection.execute(sa.select(_blocks).where(_blocks.c.height == height)).one_or_none()
+    return None if row is None else _block(row)
+
+
+def _block(row: sa.Row[Any]) -> Block:
+    return Block(row.height, BlockHash(row.hash), BlockHash(row.previous_hash), row.time)
+
+
+def unconfirmed(connection: Connection) -> set[Txid]:
+    """Own transactions that are in the mempool as far as the index knows."""
+    rows = connection.execute(sa.select(_transactions.c.txid).where(_transactions.c.state == MEMPOOL))
+    return {Txid(txid) for txid in rows.scalars()}
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+
+def add_block(connection: Connection, block: Block, policy_asset: str, now: float) -> Changes:
+    """Connect the next block. The caller has checked that it follows the tip."""
+    changes = Changes()
+    connection.execute(
+        _blocks.insert().values(
+            height=block.height, hash=bytes(block.hash), previous_hash=bytes(block.previous), time=block.time
+        )
+    )
+    connection.execute(_blocks.delete().where(_blocks.c.height <= block.height - KEPT_BLOCKS))
+    for tx in _candidates(connection, block.transactions):
+        _add(connection, tx, block.height, policy_asset, now, changes)
+    return changes
+
+
+def remove_block(connection: Connection, height: int, now: float) -> Changes:
+    """Disconnect the tip. Its transactions are unconfirmed again; coinbases are gone."""
+    changes = Changes()
+    rows = connection.execute(
+        sa.select(_transactions.c.txid, _transactions.c.raw).where(_transactions.c.height == height)
+    ).all()
+    connection.execute(_outputs.update().where(_outputs.c.height == height).values(height=None))
+    connection.execute(_outputs.update().where(_outputs.c.spent_height == height).values(spent_height=None))
+    connection.execute(
+        _transactions.update()
+        .where(_transactions.c.height == height)
+        .values(state=MEMPOOL, height=None, changed_at=int(now))
+    )
+    connection.execute(_blocks.delete().where(_blocks.c.height == height))
+    for row in rows:
+        if Transaction.from_bytes(row.raw).is_coinbase:
+            _mark_gone(connection, Txid(row.txid), now, changes)
+    return changes
+
+
+def add_unconfirmed(
+    connection: Connection,
+    transactions: Sequence[Transaction],
+    policy_asset: str,
+    now: float,
+) -> Changes:
+    """Take transactions of the mempool, parents before children where both are new."""
+    changes = Changes()
+    for tx in _candidates(connection, transactions):
+        if not tx.is_coinbase:
+            _add(connection, tx, None, policy_asset, now, changes)
+    return changes
+
+
+def mark_gone(connection: Connection, txids: Collection[Txid], now: float) -> Changes:
+    """Note that transactions are in neither mempool nor block any more, their own descendants included."""
+    changes = Changes()
+    for txid in txids:
+        _mark_gone(connection, txid, now, changes)
+    return changes
+
+
+def _candidates(connection: Connection, transactions: Sequence[Transaction]) -> list[Transaction]:
+    """Those that pay one of our scripts or spend an output of a transaction we know."""
+    scripts = {out.script for tx in transactions for out in tx.vout if out.script}
+    ours = set(_watched(connection, scripts))
+    known = {tx.txid() for tx in transactions if any(out.script in ours for out in tx.vout)}
+    parents = {txin.prevout.txid() for tx in transactions for txin in tx.vin} - known
+    for chunk in _chunks(parents):
+        rows = connection.execute(sa.select(_outputs.c.txid).distinct().where(_outputs.c.txid.in_(chunk)))
+        known |= {Txid(txid) for txid in rows.scalars()}
+    return [tx for tx in transactions if tx.txid() in known or any(txin.prevout.txid() in known for txin in tx.vin)]
+
+
+def _watched(connection: Connection, scripts: Collection[bytes]) -> dict[bytes, tuple[int, int]]:
+    """Script → (account id, pointer) of those that are ours."""
+    addresses = schema.addresses
+    found: dict[bytes, tuple[int, int]] = {}
+    for chunk in _chunks(scripts):
+        rows = connection.execute(
+            sa.select(addresses.c.script_pubkey, addresses.c.account_id, addresses.c.pointer).where(
+                addresses.c.script_pubkey.in_(chunk)
+            )
+        )
+        found.update({row.script_pubkey: (row.account_id, row.pointer) for row in rows})
+    return found
+
+
+def _chunks(values: Collection[bytes]) -> Iterable[list[bytes]]:
+    ordered = [bytes(value) for value in values]
+    return (ordered[i : i + _CHUNK] for i in range(0, len(ordered), _CHUNK))
+
+
+def _add(
+    connection: Connection,
+    tx: Transaction,
+    height: int | None,
+    policy_asset: str,
+    now: float,
+    changes: Changes,
+) -> None:
+    txid = tx.txid()
+    received = _watched(connection, {out.script for out in tx.vout if out.script})
+    spent = _own_outputs(connection, [txin.prevout for txin in tx.vin])
+    if not any(out.script in received for out in tx.vout) and not spent:
+        return
+    was = connection.execute(
+        sa.select(_transactions.c.state).where(_transactions.c.txid == bytes(txid))
+    ).scalar_one_or_none()
+    if was == CONFIRMED and height is None:
+        # The mempool listing was read before the block.
+        return
+    for row in spent:
+        if row.spent_by is not None and row.spent_by != bytes(txid):
+            if row.spent_height is not None and height is None:
+                return
+            _mark_gone(connection, Txid(row.spent_by), now, changes)
+    _record_transaction(connection, tx, was, height, policy_asset, now)
+    touched = {row.account_id for row in spent}
+    for vout, out in enumerate(tx.vout):
+        if out.script not in received:
+            continue
+        account_id, pointer = received[out.script]
+        touched.add(account_id)
+        _record_output(connection, tx, vout, account_id, pointer, height)
+        accounts.mark_used(connection, account_id, pointer, int(now))
+    if spent:
+        connection.execute(
+            _outputs.update()
+            .where(sa.tuple_(_outputs.c.txid, _outputs.c.vout).in_([(row.txid, row.vout) for row in spent]))
+            .values(spent_by=bytes(txid), spent_height=height)
+        )
+    is_news = _record_history(connection, txid, touched, now)
+    if is_news or was in (None, GONE):
+        changes.note(txid, touched)
+
+
+def _own_outputs(connection: Connection, prevouts: Sequence[OutPoint]) -> list[sa.Row[Any]]:
+    keys = [(bytes(prevout.txid()), prevout.vout()) for prevout in prevouts]
+    found: list[sa.Row[Any]] = []
+    for i in range(0, len(keys), _CHUNK):
+        found += connection.execute(
+            sa.select(
+                _outputs.c.txid,
+                _outputs.c.vout,
+                _outputs.c.account_id,
+                _outputs.c.spent_by,
+                _outputs.c.spent_height,
+            ).where(sa.tuple_(_outputs.c.txid, _outputs.c.vout).in_(keys[i : i + _CHUNK]))
+        )
+    return found
+
+
+def _record_transaction(
+    connection: Connection, tx: Transaction, was: int | None, height: int | None, policy_asset: str, now: float
+) -> None:
+    state = MEMPOOL if height is None else CONFIRMED
+    if was is None:
+        connection.execute(
+            _transactions.insert().values(
+                txid=bytes(tx.txid()),
+                state=state,
+                height=height,
+                fee=tx.fee(policy_asset),
+                weight=tx.weight(),
+                vsize=tx.vsize(),
+                first_seen_at=int(now),
+                changed_at=int(now),
+                raw=tx.to_bytes(),
+            )
+        )
+    elif was != state:
+        # A block's copy replaces an earlier one: witnesses may differ under one txid.
+        connection.execute(
+            _transactions.update()
+            .where(_transactions.c.txid == bytes(tx.txid()))
+            .values(state=state, height=height, changed_at=int(now), raw=tx.to_bytes())
+        )
+
+
+def _record_output(
+    connection: Connection, tx: Transaction, vout: int, account_id: int, pointer: int, height: int | None
+) -> None:
+    txid, out = bytes(tx.txid()), tx.vout[vout]
+    here = (_outputs.c.txid == txid) & (_outputs.c.vout == vout)
+    if connection.execute(sa.select(_outputs.c.vout).where(here)).first() is not None:
+        connection.execute(_outputs.update().where(here).values(height=height))
+        return
+    connection.execute(
+        _outputs.insert().values(
+            txid=txid,
+            vout=vout,
+            account_id=account_id,
+            pointer=pointer,
+            height=height,
+            spent_by=None,
+            spent_height=None,
+            script_pubkey=out.script,
+            asset_field=out.asset_field,
+            value_field=out.value_field,
+            nonce_field=out.nonce_field,
+            range_proof=out.range_proof,
+            surjection_proof=out.surjection_proof,
+        )
+    )
+
+
+def _record_history(connection: Connection, txid: Txid, account_ids: Iterable[int], now: float) -> bool:
+    """Give the transaction its place in each account's history, once and for ever."""
+    is_news = False
+    for account_id in sorted(account_ids):
+        here = (_history.c.account_id == account_id) & (_history.c.txid == bytes(txid))
+        if connection.execute(sa.select(_history.c.txid).where(here)).first() is not None:
+            continue
+        newest = connection.execute(
+            sa.select(sa.func.max(_history.c.created_at_us)).where(_history.c.account_id == account_id)
+        ).scalar()
+        created_at_us = max(int(now * 1_000_000), (newest or 0) + 1)
+        connection.execute(
+            _history.insert().values(account_id=account_id, created_at_us=created_at_us, txid=bytes(txid))
+        )
+        is_news = True
+    return is_news
+
+
+def _mark_gone(connection: Connection, txid: Txid, now: float, changes: Changes) -> None:
+    waiting = [txid]
+    while waiting:
+        gone = bytes(waiting.pop())
+        row = connection.execute(
+            sa.select(_transactions.c.state).where(_transactions.c.txid == gone)
+        ).scalar_one_or_none()
+        if row is None or row == GONE:
+            continue
+        connection.execute(
+            _transactions.update()
+            .where(_transactions.c.txid == gone)
+            .values(state=GONE, height=None, changed_at=int(now))
+        )
+        children = connection.execute(
+            sa.select(_outputs.c.spent_by).distinct().where(_outputs.c.txid == gone, _outputs.c.spent_by.is_not(None))
+        )
+        waiting += [Txid(child) for child in children.scalars()]
+        connection.execute(
+            _outputs.update().where(_outputs.c.spent_by == gone).values(spent_by=None, spent_height=None)
+        )
+        connection.execute(_outputs.delete().where(_outputs.c.txid == gone))
+        rows = connection.execute(sa.select(_history.c.account_id).where(_history.c.txid == gone))
+        changes.note(Txid(gone), rows.scalars())
+
+
+def events_for(connection: Connection, changes: Changes) -> list[tuple[str, Txid, list[int]]]:
+    """(receiving id of the wallet, txid, account numbers), one for each wallet and transaction."""
+    accounts_table = schema.accounts
+    zero = accounts_table.alias("zero")
+    events = []
+    for txid, account_ids in changes.accounts_of.items():
+        if not account_ids:
+            continue
+        rows = connection.execute(
+            sa.select(zero.c.receiving_id, accounts_table.c.pointer)
+            .join_from(
+                accounts_table,
+                zero,
+                (zero.c.user_id == accounts_table.c.user_id) & (zero.c.pointer == 0),
+            )
+            .where(accounts_table.c.id.in_(account_ids))
+            .order_by(zero.c.receiving_id, accounts_table.c.pointer)
+        )
+        wallets: dict[str, list[int]] = {}
+        for row in rows:
+            wallets.setdefault(row.receiving_id, []).append(row.pointer)
+        events += [(receiving_id, txid, pointers) for receiving_id, pointers in wallets.items()]
+    return events

@@ -1,0 +1,107 @@
+"""The HTTP side: the cosigner's door for LWK, the description of the network, and health.
+
+``POST /delayed_signature`` has no login: the scripts say which account it is, and the user's signatures on every input
+are the authority. Its answer is JSON with ``result``, ``error`` and ``tx`` whatever happens, because stock clients
+read nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from amp0.errors import RemoteProtocolError
+from amp0.protocol import rpc
+from amp0.server import cosigner
+from amp0.server.context import Services
+from amp0.server.refusal import AlreadySigned, InternalError, InvalidRequest, Refusal, ShuttingDown, TooLarge
+from amp0.server.websocket import Hub
+
+log = logging.getLogger("amp0.server.http")
+
+
+class HttpApi:
+    """The routes and what they need."""
+
+    def __init__(self, services: Services, hub: Hub) -> None:
+        self._services = services
+        self._hub = hub
+
+    def routes(self) -> list[Route]:
+        """The table: path, method, function."""
+        return [
+            Route(rpc.COSIGN_PATH, self.delayed_signature, methods=["POST"]),
+            Route(rpc.NETWORK_PATH, self.network, methods=["GET"]),
+            Route("/v1/health", self.health, methods=["GET"]),
+            Route("/v1/ready", self.ready, methods=["GET"]),
+        ]
+
+    async def delayed_signature(self, request: Request) -> Response:
+        """Cosign a transaction that the user has signed."""
+        try:
+            if self._hub.stopping:
+                raise ShuttingDown("The server is stopping; try again in a moment")
+            body = await self._body(request)
+            reply = await self._hub.workers.slow(lambda: self._cosign(body))
+        except Refusal as refusal:
+            log.info("refused procedure=delayed_signature name=%s", refusal.name)
+            return _json(_no(refusal), refusal.status)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception:
+            log.exception("failed procedure=delayed_signature")
+            return _json(_no(InternalError()), InternalError().status)
+        return _json(reply)
+
+    async def network(self, _request: Request) -> Response:
+        """What a client has to know: GDK's ``register_network`` fields, and where to cosign."""
+        return _json(self._services.network.to_json())
+
+    async def health(self, _request: Request) -> Response:
+        """Whether the process answers."""
+        return _json({"status": "ok"})
+
+    async def ready(self, _request: Request) -> Response:
+        """Whether the server can do its work: write durably, and see the chain."""
+        store = await self._hub.workers.ordinary(self._services.store.ready)
+        chain = self._services.is_current()
+        ready = store and chain and not self._hub.stopping
+        report = {"ready": ready, "store": store, "chain": chain, "height": self._services.tip().height}
+        return _json(report, 200 if ready else 503)
+
+    async def _body(self, request: Request) -> bytes:
+        most = self._services.settings.max_message
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise TooLarge(f"A request may have {most} bytes")
+        return bytes(body)
+
+    def _cosign(self, body: bytes) -> rpc.CosignReply:
+        try:
+            call = rpc.parse_cosign_request(body)
+        except RemoteProtocolError as error:
+            raise InvalidRequest(str(error)) from None
+        request = cosigner.Request(
+            tx=bytes.fromhex(call.tx),
+            nonces=[bytes.fromhex(nonce) for nonce in call.blinding_nonces],
+            scripts=[bytes.fromhex(script) for script in call.scripts],
+        )
+        cosigned = self._services.cosigner.cosign(request)
+        return rpc.CosignReply(result=True, error="", tx=str(cosigned.tx), txid=str(cosigned.tx.txid()))
+
+
+def _no(refusal: Refusal) -> rpc.CosignReply:
+    earlier = refusal.earlier_txid if isinstance(refusal, AlreadySigned) else None
+    return rpc.CosignReply(
+        result=False, error=str(refusal), code=refusal.name, retryable=refusal.retryable, txid=earlier
+    )
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(rpc.encode_json(value), status_code=status, media_type="application/json")

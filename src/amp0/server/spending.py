@@ -1,0 +1,57 @@
+"""Spending over WAMP: sign, sign and send, send. The cosigner decides; these procedures only carry.
+
+None of them holds a database transaction while it waits for the cosigner or the chain.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from amp0.elements.transaction import Transaction
+from amp0.errors import InvalidTransaction
+from amp0.protocol import rpc
+from amp0.server.context import Context
+from amp0.server.cosigner import Cosigned, Request
+from amp0.server.refusal import InvalidRequest
+
+_NONCE = re.compile(r"(?:[0-9a-fA-F]{64})?")
+_MOST_NONCES = 4096
+
+
+def sign_transaction(context: Context, call: rpc.SignTransaction) -> rpc.SpendReply:
+    """Cosign a transaction that the user has signed."""
+    return _reply(_cosign(context, call.tx, call.private))
+
+
+def send_transaction(context: Context, call: rpc.SendTransaction) -> rpc.SpendReply:
+    """Cosign a transaction that the user has signed, and broadcast it."""
+    cosigned = _cosign(context, call.tx, call.private)
+    context.publications += context.services.broadcast(cosigned.tx)
+    return _reply(cosigned)
+
+
+def broadcast_transaction(context: Context, call: rpc.BroadcastTransaction) -> str:
+    """Broadcast a fully signed transaction; answered with its txid."""
+    try:
+        tx = Transaction.from_string(call.tx)
+    except InvalidTransaction as error:
+        raise InvalidRequest(f"This is not a transaction: {error}") from None
+    context.publications += context.services.broadcast(tx)
+    return str(tx.txid())
+
+
+def _cosign(context: Context, tx_hex: str, private: dict[str, Any] | None) -> Cosigned:
+    nonces = None if private is None else private.get("blinding_nonces")
+    if nonces is not None:
+        if not isinstance(nonces, list) or len(nonces) > _MOST_NONCES:
+            raise InvalidRequest("blinding_nonces is a list with one text for each output")
+        if not all(isinstance(nonce, str) and _NONCE.fullmatch(nonce) for nonce in nonces):
+            raise InvalidRequest("A blinding nonce is 64 hex digits, or empty for outputs that are not blinded")
+        nonces = [bytes.fromhex(nonce) for nonce in nonces]
+    request = Request(tx=bytes.fromhex(tx_hex), nonces=nonces, user_id=context.session.user_id)
+    return context.services.cosigner.cosign(request)
+
+
+def _reply(cosigned: Cosigned) -> rpc.SpendReply:
+    return rpc.SpendReply(tx=str(cosigned.tx), txhash=str(cosigned.tx.txid()))

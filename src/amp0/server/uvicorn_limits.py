@@ -1,0 +1,34 @@
+"""Uvicorn with the limits that its settings do not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+MAX_FRAGMENTS = 256
+"""Pieces of one WebSocket message. The size limit counts their bytes, but empty ones have none."""
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket whose messages may not come in endless pieces."""
+
+    def handle_cont(self, event: Frame) -> None:
+        """One more piece of a message."""
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self.conn.fail(1009, "too many fragments")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
+
+
+class QuietServer(uvicorn.Server):
+    """A server that leaves signals to whoever runs it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take no signals: the command line stops the server in order."""
+        yield

@@ -1,0 +1,444 @@
+"""One WAMP connection: frames ↔ ``wamp.Peer`` ↔ the table of calls.
+
+A :class:`Connection` reads one frame at a time and answers it before it reads the next. So calls of one session run in
+their order, a call is always answered before a GOODBYE behind it, and a client that sends faster than it is served
+is held back by its own socket. Events are put into the same outgoing queue, behind the answer of the call that caused
+them; a client that does not read them is disconnected when the queue is full.
+
+Nothing here blocks: calls run in worker threads (:class:`Workers`), and this module only moves frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from amp0.errors import LocalProtocolError, RemoteProtocolError
+from amp0.protocol import rpc, wamp
+from amp0.server import calls
+from amp0.server.context import Level, Publication, Services, Session
+from amp0.server.refusal import (
+    InternalError,
+    InvalidRequest,
+    NotAllowed,
+    Refusal,
+    ServerBusy,
+    SessionExpired,
+    ShuttingDown,
+    wamp_error_arguments,
+)
+from amp0.server.settings import Settings
+
+log = logging.getLogger("amp0.server.websocket")
+
+T = TypeVar("T")
+
+CLOSE_NORMAL = 1000
+CLOSE_GOING_AWAY = 1001
+CLOSE_PROTOCOL_ERROR = 1002
+CLOSE_POLICY = 1008
+CLOSE_TOO_LARGE = 1009
+
+_SEND_SECONDS = 30.0
+"""A peer that takes longer to accept what we send is gone."""
+_MOST_QUEUED_FRAMES = 512
+_GOODBYE_SECONDS = 1.0
+_FAN_OUT = 100
+"""Sessions that hear an event before the loop may do something else."""
+
+
+class Workers:
+    """The threads that run calls: one pool for the ordinary ones, one for those that check proofs or wait."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._ordinary = ThreadPoolExecutor(settings.workers, thread_name_prefix="amp0-call")
+        self._slow = ThreadPoolExecutor(settings.cosign_workers, thread_name_prefix="amp0-cosign")
+        self._slow_places = settings.max_waiting_cosigns + settings.cosign_workers
+        self._slow_taken = 0
+
+    async def slow(self, work: Callable[[], T]) -> T:
+        """Run something long in a thread of its own kind. Raises :class:`ServerBusy` when too many wait."""
+        if self._slow_taken >= self._slow_places:
+            raise ServerBusy("The server has more transactions to check than it can; try again in a moment")
+        self._slow_taken += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._slow, work)
+        finally:
+            self._slow_taken -= 1
+
+    async def ordinary(self, work: Callable[[], T]) -> T:
+        """Run something short in an ordinary thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._ordinary, work)
+
+    def close(self) -> None:
+        """Wait for what is running, and take nothing more."""
+        self._ordinary.shutdown(wait=True, cancel_futures=True)
+        self._slow.shutdown(wait=True, cancel_futures=True)
+
+
+class Transport(Protocol):
+    """What a connection needs from the socket under it."""
+
+    async def send(self, frame: str | bytes) -> None:
+        """Put one frame on the wire; returns when the socket has taken it."""
+
+    async def close(self, code: int) -> None:
+        """Close with a WebSocket status code."""
+
+
+class Hub:
+    """Who is connected, and who hears what. Lives on the event loop."""
+
+    services: Services
+    """Given by the composition root once it has them: the watcher needs the hub to publish."""
+
+    def __init__(self, settings: Settings, workers: Workers) -> None:
+        self.settings = settings
+        self.workers = workers
+        self.stopping = False
+        self.connections: set[Connection] = set()
+        self._subscribers: dict[str, set[Connection]] = {}
+        self._numbers: dict[str, int] = {}
+        self._last_number = 0
+        self._publications = 0
+
+    def subscribe(self, topic: str, connection: Connection) -> int:
+        """Let a connection hear a topic; the number names the topic in its events."""
+        if topic not in self._numbers:
+            self._last_number += 1
+            self._numbers[topic] = self._last_number
+        self._subscribers.setdefault(topic, set()).add(connection)
+        return self._numbers[topic]
+
+    def unsubscribe(self, topic: str, connection: Connection) -> None:
+        """Stop a connection from hearing a topic."""
+        subscribers = self._subscribers.get(topic)
+        if subscribers is not None:
+            subscribers.discard(connection)
+            if not subscribers:
+                # The number goes as well: nobody holds it, and topics come and go with wallets.
+                del self._subscribers[topic], self._numbers[topic]
+
+    async def publish(self, publications: Iterable[Publication]) -> None:
+        """Tell the subscribers, in order, without holding up the loop."""
+        for publication in publications:
+            subscribers = self._subscribers.get(publication.topic)
+            if not subscribers:
+                continue
+            self._publications += 1
+            number, current = self._numbers[publication.topic], self._publications
+            for count, connection in enumerate(list(subscribers), 1):
+                connection.push(publication.topic, number, current, publication.payload)
+                if count % _FAN_OUT == 0:
+                    await asyncio.sleep(0)
+
+    async def call(self, session: Session, uri: str, args: list[Any]) -> calls.Outcome:
+        """Run one call of a session in a thread of its kind. Raises :class:`ServerBusy`."""
+
+        def work() -> calls.Outcome:
+            return calls.execute(self.services, session, uri, args)
+
+        return await (self.workers.slow(work) if uri in calls.SLOW else self.workers.ordinary(work))
+
+    async def end_watch_only(self, user_id: int) -> None:
+        """Log out the watch-only sessions of a wallet whose credentials changed."""
+        for connection in list(self.connections):
+            session = connection.session
+            if session.user_id == user_id and session.level is Level.WATCH_ONLY:
+                connection.become(Session(peer=session.peer))
+
+    async def sweep(self) -> None:
+        """Disconnect those who never said HELLO, and those who have been silent for too long."""
+        now = time.monotonic()
+        settings = self.settings
+        for count, connection in enumerate(list(self.connections), 1):
+            silent = now - connection.heard_at
+            if connection.is_new and silent > settings.handshake_seconds:
+                await connection.drop(CLOSE_POLICY)
+            elif silent > settings.session_idle_seconds:
+                await connection.leave("wamp.close.timeout", CLOSE_GOING_AWAY)
+            if count % _FAN_OUT == 0:
+                await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Answer what is running, refuse what comes, say GOODBYE to everybody."""
+        self.stopping = True
+        await asyncio.gather(*(c.leave("wamp.close.system_shutdown", CLOSE_GOING_AWAY) for c in list(self.connections)))
+
+
+class Connection:
+    """One connection without its socket: give it frames with :meth:`handle`."""
+
+    def __init__(self, hub: Hub, serializer: wamp.Serializer, transport: Transport, peer: str = "") -> None:
+        settings = hub.settings
+        self.session = Session(peer=peer)
+        self.heard_at = time.monotonic()
+        self._hub = hub
+        self._settings = settings
+        self._transport = transport
+        self._peer = wamp.Peer(
+            wamp.Role.SERVER,
+            serializer,
+            wamp.Limits(max_frame=settings.max_message, max_pending=settings.max_pending_calls),
+        )
+        self._topics: dict[int, str] = {}
+        self._outgoing: list[str | bytes] = []
+        self._sending = False
+        self._closed = False
+        self._over = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        hub.connections.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will be read or written."""
+        return self._closed
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the peer has not said HELLO yet."""
+        return self._peer.state is wamp.State.NEW
+
+    async def handle(self, frame: str | bytes) -> None:
+        """Take one frame, and return when it is answered."""
+        self.heard_at = time.monotonic()
+        anonymous = self.session.level is Level.ANONYMOUS
+        if len(frame) > (self._settings.max_anonymous_message if anonymous else self._settings.max_message):
+            await self.drop(CLOSE_TOO_LARGE)
+            return
+        async with self._turn:
+            if self._closed:
+                return
+            try:
+                messages = self._peer.receive(frame)
+            except RemoteProtocolError as error:
+                log.info("protocol violation peer=%s error=%s", self.session.peer, error)
+                await self._flush()
+                await self.drop(CLOSE_PROTOCOL_ERROR)
+                return
+            for message in messages:
+                await self._act(message)
+            await self._flush()
+        self.heard_at = time.monotonic()
+        if self._peer.closed:
+            await self.drop(CLOSE_NORMAL)
+
+    def push(self, topic: str, number: int, publication: int, payload: dict[str, Any]) -> None:
+        """Queue one event for a peer that subscribed to its topic."""
+        if self._closed or self._peer.state is not wamp.State.OPEN or self._topics.get(number) != topic:
+            return
+        if len(self._outgoing) >= _MOST_QUEUED_FRAMES:
+            log.info("peer does not read peer=%s", self.session.peer)
+            self._spawn(self.drop(CLOSE_POLICY))
+            return
+        self._peer.event(number, publication, payload)
+        self._spawn(self._flush())
+
+    def become(self, session: Session) -> None:
+        """Change who is logged in. Topics that the new session may not hear fall silent."""
+        if session is self.session:
+            return
+        self.session = session
+        allowed = session.topics()
+        for number, topic in list(self._topics.items()):
+            if topic not in allowed:
+                del self._topics[number]
+                self._hub.unsubscribe(topic, self)
+
+    async def leave(self, reason: str, code: int) -> None:
+        """End the conversation from our side: after the answer that is under way, with GOODBYE."""
+        async with self._turn:
+            if not self._closed and self._peer.state is wamp.State.OPEN:
+                self._peer.goodbye(reason)
+                await self._flush()
+        try:
+            await asyncio.wait_for(self._over.wait(), _GOODBYE_SECONDS)
+        except TimeoutError:
+            await self.drop(code)
+
+    async def drop(self, code: int) -> None:
+        """Close the socket and forget the connection."""
+        if self._closed:
+            return
+        self.lost()
+        try:
+            await self._transport.close(code)
+        except Exception as error:  # noqa: BLE001
+            # The socket was gone before we were: nothing is left to do for it.
+            log.debug("close failed error=%r", error)
+
+    def lost(self) -> None:
+        """The socket is gone."""
+        self._closed = True
+        self._over.set()
+        self._hub.connections.discard(self)
+        for topic in self._topics.values():
+            self._hub.unsubscribe(topic, self)
+        self._topics.clear()
+        self._outgoing.clear()
+
+    # -- inside ------------------------------------------------------------------------------
+
+    async def _act(self, message: wamp.Message | wamp.Ignored) -> None:
+        if isinstance(message, wamp.Hello):
+            self._peer.welcome(secrets.randbelow(wamp.MAX_ID) + 1)
+        elif isinstance(message, wamp.Call):
+            await self._call(message)
+        elif isinstance(message, wamp.Subscribe):
+            self._subscribe(message)
+        elif isinstance(message, wamp.Unsubscribe):
+            self._unsubscribe(message)
+
+    async def _call(self, call: wamp.Call) -> None:
+        if self._hub.stopping:
+            self._refuse(call.request, ShuttingDown("The server is stopping; connect again in a moment"))
+            return
+        if call.kwargs:
+            self._refuse(call.request, InvalidRequest("Procedures take positional arguments only"))
+            return
+        try:
+            outcome = await self._hub.call(self.session, call.procedure, call.args)
+        except Refusal as refusal:
+            self._refuse(call.request, refusal)
+            return
+        if self._closed:
+            await self._hub.publish(outcome.publications)
+            return
+        if outcome.session is not self.session:
+            self.become(outcome.session)
+        if outcome.refusal is not None:
+            self._refuse(call.request, outcome.refusal)
+        else:
+            self._answer(call.request, outcome.value)
+        await self._flush()
+        await self._hub.publish(outcome.publications)
+        if outcome.ends_watch_only:
+            await self._hub.end_watch_only(self.session.user_id)
+
+    def _answer(self, request: int, value: Any) -> None:
+        try:
+            self._peer.result(request, value)
+        except (LocalProtocolError, TypeError, ValueError, OverflowError):
+            log.exception("a result cannot be sent")
+            self._refuse(request, InternalError())
+
+    def _refuse(self, request: int, refusal: Refusal) -> None:
+        if request in self._peer.pending:
+            self._peer.error(request, rpc.ERROR_URI, wamp_error_arguments(refusal))
+
+    def _subscribe(self, message: wamp.Subscribe) -> None:
+        if self.session.level is Level.ANONYMOUS:
+            self._refuse(message.request, SessionExpired())
+        elif message.topic not in self.session.topics() or message.options.get("match", "exact") != "exact":
+            self._refuse(message.request, NotAllowed("A session hears its own wallet and the blocks, nothing else"))
+        else:
+            number = self._hub.subscribe(message.topic, self)
+            self._topics[number] = message.topic
+            self._peer.subscribed(message.request, number)
+
+    def _unsubscribe(self, message: wamp.Unsubscribe) -> None:
+        topic = self._topics.pop(message.subscription, None)
+        if topic is None:
+            self._refuse(message.request, InvalidRequest("There is no such subscription"))
+            return
+        self._hub.unsubscribe(topic, self)
+        self._peer.unsubscribed(message.request, message.subscription)
+
+    async def _flush(self) -> None:
+        self._outgoing.extend(self._peer.data_to_send())
+        if self._sending:
+            # Whoever is sending takes these along, in order.
+            return
+        self._sending = True
+        try:
+            while self._outgoing and not self._closed:
+                await asyncio.wait_for(self._transport.send(self._outgoing.pop(0)), _SEND_SECONDS)
+        except Exception as error:  # noqa: BLE001 (here the connection ends)
+            log.info("peer is gone peer=%s error=%r", self.session.peer, error)
+            self._sending = False
+            await self.drop(CLOSE_GOING_AWAY)
+        finally:
+            self._sending = False
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Socket:
+    """A Starlette WebSocket as a :class:`Transport`."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def send(self, frame: str | bytes) -> None:
+        if isinstance(frame, str):
+            await self._websocket.send_text(frame)
+        else:
+            await self._websocket.send_bytes(frame)
+
+    async def close(self, code: int) -> None:
+        await self._websocket.close(code)
+
+
+class WebSocketEndpoint:
+    """The ASGI endpoint: checks the handshake, then reads frames until the end."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection from handshake to end."""
+        websocket = WebSocket(scope, receive, send)
+        status = self._refuse_handshake(websocket)
+        if status:
+            from starlette.responses import PlainTextResponse
+
+            await websocket.send_denial_response(PlainTextResponse(status[1], status_code=status[0]))
+            return
+        serializer = self._serializer(websocket)
+        assert serializer is not None
+        await websocket.accept(subprotocol=serializer.value)
+        peer = websocket.client.host if websocket.client else ""
+        connection = Connection(self._hub, serializer, _Socket(websocket), peer)
+        try:
+            while not connection.closed:
+                message = await websocket.receive()
+                if message["type"] == "websocket.disconnect":
+                    break
+                text, data = message.get("text"), message.get("bytes")
+                await connection.handle(text if text is not None else data or b"")
+        except WebSocketDisconnect:
+            pass
+        finally:
+            connection.lost()
+
+    def _refuse_handshake(self, websocket: WebSocket) -> tuple[int, str] | None:
+        origin = websocket.headers.get("origin")
+        if origin is not None and origin not in self._hub.settings.allowed_origins:
+            return 403, "This origin may not connect; the operator allows origins with AMP0_ALLOWED_ORIGINS"
+        if self._serializer(websocket) is None:
+            offered = " or ".join(serializer.value for serializer in wamp.Serializer)
+            return 400, f"Offer the WebSocket subprotocol {offered}"
+        if self._hub.stopping or len(self._hub.connections) >= self._hub.settings.max_sessions:
+            return 503, "The server takes no more connections now; try again later"
+        return None
+
+    @staticmethod
+    def _serializer(websocket: WebSocket) -> wamp.Serializer | None:
+        for offered in websocket.scope.get("subprotocols", []):
+            try:
+                return wamp.serializer_for(offered)
+            except RemoteProtocolError:
+                continue
+        return None
