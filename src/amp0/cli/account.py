@@ -49,9 +49,7 @@ def login(network: Network, signer: Signer) -> Amp0LoggedIn:
     help="Length of a new mnemonic.",
 )
 @json_option
-def create(
-    network: Network, mnemonic: SecretSource, new_mnemonic: Path | None, words: str, as_json: bool
-) -> None:
+def create(network: Network, mnemonic: SecretSource, new_mnemonic: Path | None, words: str, as_json: bool) -> None:
     """Create the signer's next AMP0 account and print its AMP ID.
 
     The AMP ID is what an issuer needs to let the account hold an asset.

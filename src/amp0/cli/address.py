@@ -26,9 +26,7 @@ def address() -> None:
 @account_options
 @click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many.")
 @json_option
-def new(
-    network: Network, username: str, password: SecretSource, amp_id: str, count: int, as_json: bool
-) -> None:
+def new(network: Network, username: str, password: SecretSource, amp_id: str, count: int, as_json: bool) -> None:
     """Ask the server for the next unused address."""
     with open_account(Account(network, username, password, amp_id)) as amp0:
         show_addresses([amp0.address(None) for _ in range(count)], as_json)

@@ -84,9 +84,7 @@ def chain_options(command: Command) -> Command:
         type=click.Path(file_okay=False, path_type=Path),
         help="Keep what was synced here, encrypted, so that the next sync is short.",
     )(command)
-    decorated = click.option("--waterfalls", is_flag=True, help="The chain's URL speaks Waterfalls.")(
-        decorated
-    )
+    decorated = click.option("--waterfalls", is_flag=True, help="The chain's URL speaks Waterfalls.")(decorated)
     return chain_url_option(decorated)
 
 

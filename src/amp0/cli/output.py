@@ -44,9 +44,7 @@ def progress(text: str, *, quiet: bool = False) -> Iterator[None]:
         yield
 
 
-def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None
-) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
     """A table on stdout. Columns whose name ends in ``satoshi`` or is a number's are aligned right.
 
     Identifiers are never cut: a table wider than the terminal is printed as wide as it is.
@@ -65,9 +63,7 @@ def print_table(
     cells = [[_cell(value) for value in row] for row in rows]
     for row in cells:
         table.add_row(*row)
-    widths = [
-        max([len(column), *(len(row[place]) for row in cells)]) + 3 for place, column in enumerate(columns)
-    ]
+    widths = [max([len(column), *(len(row[place]) for row in cells)]) + 3 for place, column in enumerate(columns)]
     width = max(shutil.get_terminal_size().columns, sum(widths))
     Console(file=sys.stdout, highlight=False, markup=False, width=width).print(table)
 

@@ -46,13 +46,10 @@ class SecretSource:
         elif self.fd is not None:
             text = _read_fd(self.name, self.fd)
         elif sys.stdin.isatty():
-            text = click.prompt(
-                self.name.capitalize(), hide_input=True, confirmation_prompt=confirm, err=True
-            )
+            text = click.prompt(self.name.capitalize(), hide_input=True, confirmation_prompt=confirm, err=True)
         else:
             raise ConfigError(
-                f"no {self.name}: give --{self.name}-file FILE (- is standard input) "
-                f"or --{self.name}-fd NUMBER"
+                f"no {self.name}: give --{self.name}-file FILE (- is standard input) or --{self.name}-fd NUMBER"
             )
         secret = text.rstrip("\r\n")
         if not secret.strip():
@@ -121,8 +118,6 @@ def write_secret(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except FileExistsError:
-        raise ConfigError(
-            f"{path} exists already and is not overwritten: it may be somebody's only key"
-        ) from None
+        raise ConfigError(f"{path} exists already and is not overwritten: it may be somebody's only key") from None
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None

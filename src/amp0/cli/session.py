@@ -64,16 +64,12 @@ def open_chain(network: Network, url: str | None, *, waterfalls: bool = False) -
 
 
 @contextmanager
-def open_venue(
-    account: Account, chain: str | None, *, waterfalls: bool, data_dir: Path | None
-) -> Iterator[Venue]:
+def open_venue(account: Account, chain: str | None, *, waterfalls: bool, data_dir: Path | None) -> Iterator[Venue]:
     """Connect, and sync every address the server has issued."""
     from amp0.wallet.wollet import Wollet
 
     with open_account(account) as amp0, open_chain(account.network, chain, waterfalls=waterfalls) as client:
-        wollet = Wollet(
-            account.network, amp0.wollet_descriptor(), None if data_dir is None else str(data_dir)
-        )
+        wollet = Wollet(account.network, amp0.wollet_descriptor(), None if data_dir is None else str(data_dir))
         with progress("syncing"):
             update = client.full_scan_to_index(wollet, amp0.last_index())
             if update is not None:

@@ -91,21 +91,15 @@ def order_options(command: Command) -> Command:
         **kwargs: Any,
     ) -> Any:
         if not (to or drain or drain_to):
-            raise click.UsageError(
-                "say whom to pay: --to ADDRESS:SATOSHI[:ASSET_ID], --drain-to ADDRESS or --drain"
-            )
+            raise click.UsageError("say whom to pay: --to ADDRESS:SATOSHI[:ASSET_ID], --drain-to ADDRESS or --drain")
         recipients = tuple(Recipient.from_string(text) for text in to)
         return command(*args, order=Order(recipients, drain_to, drain, fee_rate), **kwargs)
 
     for option in (
         click.option("--fee-rate", metavar="SAT_PER_KVB", type=float, help="Fee rate; 100 if left out."),
-        click.option(
-            "--drain", is_flag=True, help="Gather all L-BTC of the account into one output of its own."
-        ),
+        click.option("--drain", is_flag=True, help="Gather all L-BTC of the account into one output of its own."),
         click.option("--drain-to", metavar="ADDRESS", help="Send all L-BTC that is left to ADDRESS."),
-        click.option(
-            "--to", metavar="ADDRESS:SATOSHI[:ASSET_ID]", multiple=True, help="Pay; may be repeated."
-        ),
+        click.option("--to", metavar="ADDRESS:SATOSHI[:ASSET_ID]", multiple=True, help="Pay; may be repeated."),
     ):
         with_order = option(with_order)
     return with_order  # type: ignore[return-value]
@@ -166,14 +160,8 @@ def pset_from_file(source: str) -> Amp0Pset:
     text, nonces = value.get("pset"), value.get("blinding_nonces")
     if value.get("amp0") == "transaction":
         raise InvalidInput(f"{source} is a cosigned transaction already: give it to amp0 tx broadcast")
-    if (
-        not isinstance(text, str)
-        or not isinstance(nonces, list)
-        or not all(isinstance(nonce, str) for nonce in nonces)
-    ):
-        raise InvalidInput(
-            f"{source} lacks pset and blinding_nonces: it is not a file of amp0 tx build or sign"
-        )
+    if not isinstance(text, str) or not isinstance(nonces, list) or not all(isinstance(nonce, str) for nonce in nonces):
+        raise InvalidInput(f"{source} lacks pset and blinding_nonces: it is not a file of amp0 tx build or sign")
     return Amp0Pset(Pset(text), nonces)
 
 

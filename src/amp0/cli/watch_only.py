@@ -26,9 +26,7 @@ def watch_only() -> None:
 @click.option("--username", metavar="NAME", required=True, help="User name to log in with from now on.")
 @secret_options("password", "the password to log in with from now on")
 @json_option
-def create(
-    network: Network, mnemonic: SecretSource, username: str, password: SecretSource, as_json: bool
-) -> None:
+def create(network: Network, mnemonic: SecretSource, username: str, password: SecretSource, as_json: bool) -> None:
     """Set the signer's watch-only user name and password; they cover all its accounts.
 
     Setting them again replaces the earlier pair.

@@ -1,0 +1,64 @@
+"""``amp0 stack``: chain and server together on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from amp0.cli.output import json_option, note, print_facts, print_json
+from amp0.cli.waiting import until_stopped
+
+
+@click.group()
+def stack() -> None:
+    """Chain and server together, on this machine."""
+
+
+@stack.command()
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep chain and accounts here; in memory if left out.",
+)
+@click.option("--wamp-port", type=int, default=8080, show_default=True, help="0 takes a free port.")
+@click.option("--cosign-port", type=int, default=9908, show_default=True, help="0 serves cosigning on the WAMP port.")
+@click.option("--chain-port", type=int, default=3000, show_default=True, help="0 takes a free port.")
+@click.option(
+    "--block-time",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.05),
+    help="Make a block this often; only when asked (POST /dev/mine) if left out.",
+)
+@json_option
+def run(
+    data_dir: Path | None,
+    wamp_port: int,
+    cosign_port: int,
+    chain_port: int,
+    block_time: float | None,
+    as_json: bool,
+) -> None:
+    """Run chain and server until Ctrl-C or SIGTERM.
+
+    Both listen on loopback only. With --json the first line of stdout, once both are ready, is one object
+    with the keys chain, wamp, cosign, network and data_dir.
+    """
+    from amp0.local.stack import Stack
+
+    arguments: dict[str, Any] = {
+        "wamp_port": wamp_port,
+        "cosign_port": cosign_port,
+        "chain_port": chain_port,
+        "data_dir": data_dir,
+        "block_seconds": block_time,
+    }
+    with until_stopped() as wait, Stack(**arguments) as running:
+        if as_json:
+            print_json(running.to_json())
+        else:
+            print_facts([(name, value or "in memory") for name, value in running.to_json().items()])
+            note("Ready; Ctrl-C stops. Coins: POST /dev/faucet {address, satoshi} at the chain's URL.")
+        wait()

@@ -1,0 +1,150 @@
+"""The local stack: an embedded chain and an AMP0 server together on loopback, in one process.
+
+The composition root of everything that runs on one machine: ``amp0 stack run``, the demo, and the tests that walk
+whole journeys. The two parts meet over HTTP, as a server and a real chain would. The server uses the public test
+service key, which is what :meth:`Network.regtest_default` names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from amp0.errors import ConfigError
+from amp0.local.dev_client import DevClient
+from amp0.local.hosting import LOOPBACK, Host, bind, port_of
+
+if TYPE_CHECKING:
+    from amp0.network import Network
+    from amp0.server.app import Server
+
+WAMP_PORT = 8080
+COSIGN_PORT = 9908
+CHAIN_PORT = 3000
+"""Where LWK's regtest network expects them."""
+
+POLL_SECONDS = 0.2
+"""How often the server asks the chain for news: both are here, and somebody is waiting."""
+
+
+class Stack:
+    """Chain and server, ready when the constructor returns, until :meth:`close`. A context manager.
+
+    Port 0 takes a free one; cosigning is then served where WAMP is. ``data_dir`` keeps chain and accounts over
+    restarts; without one everything lives in memory. ``block_seconds`` makes a block that often; otherwise blocks
+    are made when asked for (:attr:`dev`, ``POST /dev/mine``). ``settings`` are further settings of the server.
+
+    Raises :class:`ConfigError` when a port or the folder cannot be used; nothing is left running then.
+    """
+
+    def __init__(
+        self,
+        *,
+        wamp_port: int = WAMP_PORT,
+        cosign_port: int = COSIGN_PORT,
+        chain_port: int = CHAIN_PORT,
+        data_dir: Path | None = None,
+        block_seconds: float | None = None,
+        **settings: Any,
+    ) -> None:
+        self.data_dir = data_dir
+        self._server: Server | None = None
+        self._host = Host("amp0-stack")
+        try:
+            self.chain_url = self._start_chain(chain_port, block_seconds)
+            self.dev = DevClient(self.chain_url)
+            self.network = self._start_server(wamp_port, cosign_port, settings)
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def on_free_ports(cls, **arguments: Any) -> Self:
+        """A stack on free ports, beside any other; arguments as for the class."""
+        return cls(wamp_port=0, cosign_port=0, chain_port=0, **arguments)
+
+    @property
+    def wamp_url(self) -> str:
+        """Where clients connect."""
+        return self.network.wamp_url
+
+    @property
+    def cosign_url(self) -> str:
+        """Base URL of the cosigner, and of the description of the network."""
+        return self.network.cosign_url
+
+    def to_json(self) -> dict[str, str | None]:
+        """What ``amp0 stack run --json`` says once all are ready."""
+        return {
+            "chain": self.chain_url,
+            "wamp": self.wamp_url,
+            "cosign": self.cosign_url,
+            "network": self.network.name,
+            "data_dir": None if self.data_dir is None else str(self.data_dir),
+        }
+
+    def close(self) -> None:
+        """Stop the server, then the chain. Harmless when repeated."""
+        server, self._server = self._server, None
+        if server is not None:
+            self._host.call(server.stop())
+        if hasattr(self, "dev"):
+            self.dev.close()
+        self._host.close()
+
+    def _start_chain(self, port: int, block_seconds: float | None) -> str:
+        from amp0.devchain.app import build
+
+        listening = bind(port)
+        url = f"http://{LOOPBACK}:{port_of(listening)}"
+        folder = None if self.data_dir is None else _folder(self.data_dir) / "chain"
+        try:
+            chain = build(dev=True, folder=folder, mine_every=block_seconds)
+        except BaseException:
+            listening.close()
+            raise
+        self._host.serve(chain.app, [listening])
+        return url
+
+    def _start_server(self, wamp_port: int, cosign_port: int, settings: dict[str, Any]) -> Network:
+        from amp0.server.app import build
+        from amp0.server.keys import ServiceKeys
+        from amp0.server.settings import Listener, Settings
+
+        listen = [Listener(LOOPBACK, wamp_port)]
+        cosign_url = None
+        if cosign_port:
+            listen.append(Listener(LOOPBACK, cosign_port))
+            cosign_url = f"http://{LOOPBACK}:{cosign_port}"
+        chosen = Settings(
+            **{
+                "network": "liquidregtest",
+                "chain_url": self.chain_url,
+                "data_dir": None if self.data_dir is None else self.data_dir / "server",
+                "listen": tuple(listen),
+                "public_cosign_url": cosign_url,
+                "poll_seconds": POLL_SECONDS,
+                **settings,
+            }
+        )
+        self._server = server = build(chosen, keys=ServiceKeys.test_key())
+        self._host.call(server.start())
+        self._host.call(server.listen())
+        return server.network
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _folder(data_dir: Path) -> Path:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the data folder {data_dir} cannot be used: {error.strerror}") from None
+    return data_dir
