@@ -251,7 +251,7 @@ def test_d08_counts_and_sizes_before_anything_expensive(
 
 def test_d08_dust_and_worthless_outputs(world: World, alice: Account) -> None:
     coin = world.fund(alice)
-    dust = world.pay([coin], extra=[PlainOutput(STRANGER, LBTC, 200)])
+    dust = world.pay([coin], extra=[PlainOutput(STRANGER, LBTC, 13)])
     refused(world, dust.request(), BadTransaction, "dust")
     nothing = world.pay([coin])
     refused(

@@ -44,7 +44,7 @@ MIN_STANDARD_BASE = 82
 MAX_DATA_SCRIPT = 83
 MIN_RELAY_RATE = 100
 """Satoshi per 1,000 discounted virtual bytes."""
-DUST_RATE = 3000
+DUST_RATE = 100
 COINBASE_MATURITY = 100
 LOCKTIME_THRESHOLD = 500_000_000
 """A lock time below is a height, from here on seconds since 1970."""

@@ -39,8 +39,8 @@ MAX_WEIGHT = 400_000
 """A heavier transaction is not relayed, so it is not signed."""
 MIN_FEE_RATE = 100
 """Satoshi per 1,000 discounted virtual bytes; below, no node takes the transaction."""
-DUST_RATE = 3000
-"""Rate of Elements' dust rule for explicit outputs of the policy asset, satoshi per 1,000 bytes."""
+DUST_RATE = 100
+"""Elements' dust rule since release 23.3, for explicit outputs of the policy asset: satoshi per 1,000 bytes."""
 _LOCKTIME_IS_TIME = 500_000_000
 _NO_RELATIVE_LOCK = 0x80000000
 _FINAL_SEQUENCE = 0xFFFFFFFF
@@ -184,7 +184,7 @@ def _is_standard(script: bytes) -> bool:
 def _is_dust(txout: TxOut) -> bool:
     spend = 67 if witness_program(txout.script) is not None else 148
     assert txout.explicit_value is not None
-    return txout.explicit_value < DUST_RATE * (len(txout.serialize()) + spend) // 1000
+    return txout.explicit_value * 1000 < DUST_RATE * (len(txout.serialize()) + spend)
 
 
 def _check_fee(tx: Transaction, policy_asset: bytes, limits: Limits) -> None:
