@@ -18,6 +18,8 @@
     ├─ ProtocolError
     │  ├─ LocalProtocolError      our side broke the protocol: a bug or a wrong call order
     │  └─ RemoteProtocolError     the peer broke the protocol
+    │     ├─ AlteredTransaction   the cosigner returned another transaction than it was sent
+    │     └─ SuspiciousIndex      the server's last index jumps further than is believed
     ├─ ConnectionFailed           the network or the peer is away: worth retrying
     │  └─ ConnectionTimeout
     ├─ CallFailed                 the server answered, and the answer is no
@@ -118,6 +120,33 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer broke the protocol: bytes or messages that should not have come."""
+
+
+class AlteredTransaction(RemoteProtocolError):
+    """The AMP0 server returned something else than the transaction it was asked to sign, signed.
+
+    ``sent`` and ``received`` are the two transactions in hex (``received`` as it came): keep them as
+    evidence. Nothing was broadcast.
+    """
+
+    def __init__(self, text: str, *, sent: str, received: str) -> None:
+        super().__init__(text)
+        self.sent = sent
+        self.received = received
+
+
+class SuspiciousIndex(RemoteProtocolError):
+    """The server's last address index jumped from ``known`` to ``claimed``, further than is believed."""
+
+    def __init__(self, known: int, claimed: int, limit: int) -> None:
+        super().__init__(
+            f"the AMP0 server says its last address index is {claimed}, and {known} was known: a jump of "
+            f"more than {limit}. If that is right, raise max_index_jump in ClientOptions; otherwise ask the "
+            "server's operator"
+        )
+        self.known = known
+        self.claimed = claimed
+        self.limit = limit
 
 
 class ConnectionFailed(Amp0Error):

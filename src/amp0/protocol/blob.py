@@ -24,7 +24,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amp0.elements.keys import ExtendedKey, Slip77
 from amp0.errors import InvalidInput, RemoteProtocolError
-from amp0.protocol.credentials import CLIENT_SECRET_PATH, LOGIN_PATH, Amp0SignerData, account_path
+from amp0.protocol.credentials import (
+    CLIENT_SECRET_PATH,
+    LOGIN_PATH,
+    REGISTER_PATH,
+    Amp0SignerData,
+    account_path,
+)
 
 MAX_BLOB_BYTES = 1_000_000
 """Largest blob, packed or unpacked, that is read."""
@@ -64,6 +70,8 @@ class ClientBlob:
         """The first blob of a wallet: its blinding key and the keys that watch-only users need."""
         xpubs = {
             str(data.master_xpub): [],
+            # Not in LWK's blobs: with it, a watch-only login can check the gait path it is told.
+            str(data.register_xpub): list(REGISTER_PATH),
             str(data.login_xpub): list(LOGIN_PATH),
             str(data.client_secret_xpub): list(CLIENT_SECRET_PATH),
         }
@@ -196,9 +204,7 @@ class ClientBlob:
             raise RemoteProtocolError("the client blob is not an array of 32 places")
         return cls(tuple(places) + (None,) * (_PLACES - len(places)))
 
-    def encrypt(
-        self, keys: BlobKeys, *, random: Callable[[int], bytes] = secrets.token_bytes
-    ) -> tuple[str, str]:
+    def encrypt(self, keys: BlobKeys, *, random: Callable[[int], bytes] = secrets.token_bytes) -> tuple[str, str]:
         """The blob as stored and its HMAC, both base64."""
         nonce = random(12)
         raw = nonce + AESGCM(keys.enc_key).encrypt(nonce, self.pack(), None)

@@ -159,9 +159,7 @@ def account_descriptor(
     )
     return WolletDescriptor.of_amp0(
         slip77=slip77,
-        service=DescriptorKey(
-            KeyOrigin(hash160(network.service_pubkey)[:4], service_path(gait, account)), service
-        ),
+        service=DescriptorKey(KeyOrigin(hash160(network.service_pubkey)[:4], service_path(gait, account)), service),
         user=DescriptorKey(KeyOrigin(master_fingerprint, account_path(account)), user_xpub, steps=(1,)),
     )
 
@@ -244,9 +242,7 @@ def watch_only_keys(username: str, password: str) -> WatchOnlyKeys:
     def stretch(salt: bytes) -> bytes:
         return hashlib.pbkdf2_hmac("sha512", entropy, salt, 2048, 32)
 
-    return WatchOnlyKeys(
-        stretch(b"\x01wo_user").hex(), stretch(b"\x02wo_pass").hex(), stretch(b"\x03wo_blob")
-    )
+    return WatchOnlyKeys(stretch(b"\x01wo_user").hex(), stretch(b"\x02wo_pass").hex(), stretch(b"\x03wo_blob"))
 
 
 def encrypt_blob_key(

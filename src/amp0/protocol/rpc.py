@@ -70,8 +70,8 @@ class SubaccountRow(Struct, frozen=True, omit_defaults=True):
     type: ShortText
     receiving_id: ShortText
     required_ca: Annotated[int, Meta(ge=0, le=10_000)]
-    name: str | UnsetType = UNSET
-    has_txs: bool | UnsetType = UNSET
+    name: str | UnsetType | None = UNSET
+    has_txs: bool | UnsetType | None = UNSET
 
 
 class TxLimits(Struct, frozen=True):
@@ -94,7 +94,7 @@ def default_appearance() -> dict[str, Any]:
 
 
 class LoginData(Struct, frozen=True, kw_only=True):
-    """The result of both logins. A ``wo_blob_key`` in a full login breaks GDK; so does none in a
+    """The result of both logins, as a server makes it. A ``wo_blob_key`` in a full login breaks GDK; so does none in a
     watch-only one. ``csv_times`` must equal the network's buckets and hold ``csv_blocks``."""
 
     gait_path: Hex64
@@ -123,6 +123,17 @@ class LoginData(Struct, frozen=True, kw_only=True):
     warnings: list[str] = []
     next_system_message_id: int = 0
     wo_blob_key: Hex64 | UnsetType | None = UNSET
+
+
+class LoginReply(Struct, frozen=True, kw_only=True):
+    """What our client reads of the login data; everything else may be there or not, in any form."""
+
+    gait_path: Hex64
+    subaccounts: list[SubaccountRow]
+    client_blob_hmac: Hmac64
+    public_key: str = ""
+    chain_code: str = ""
+    wo_blob_key: Hex64 | None = None
 
 
 class BlobReply(Struct, frozen=True):
@@ -292,7 +303,7 @@ class Authenticate(Procedure, frozen=True, array_like=True):
     """Answer the challenge with a DER signature in hex. ``false`` means no, and is not an error."""
 
     URI: ClassVar[str] = PREFIX + "login.authenticate"
-    RESULT: ClassVar[Any] = LoginData | bool
+    RESULT: ClassVar[Any] = LoginReply | bool
     signature: Annotated[str, Meta(max_length=256)]
     minimal: bool = True
     path_hint: str | None = "GA"
@@ -315,7 +326,7 @@ class WatchOnlyLogin(Procedure, frozen=True, array_like=True):
     """Log in with watch-only credentials."""
 
     URI: ClassVar[str] = PREFIX + "login.watch_only_v2"
-    RESULT: ClassVar[Any] = LoginData
+    RESULT: ClassVar[Any] = LoginReply
     kind: ShortText
     credentials: WatchOnlyCredentials
     user_agent: str | None = USER_AGENT

@@ -117,7 +117,7 @@ TRANSITIONS: dict[tuple[State, _Way, type[Message]], State] = {
 """(state, direction, message) → next state, as the client sees it."""
 
 _MIRROR = {_Way.SEND: _Way.RECEIVE, _Way.RECEIVE: _Way.SEND}
-_TABLES = {
+_TABLES: dict[Role, dict[tuple[State, _Way, type[Message]], State]] = {
     Role.CLIENT: TRANSITIONS,
     Role.SERVER: {
         **{(state, _MIRROR[way], kind): to for (state, way, kind), to in TRANSITIONS.items()},
