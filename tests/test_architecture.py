@@ -186,6 +186,8 @@ def test_modules_are_rooms_not_halls() -> None:
 def test_functions_fit_on_a_page() -> None:
     wrong = []
     for name, path in modules().items():
+        if ".migrations.versions." in name:
+            continue  # A migration is one long list of facts, and never changes.
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno is not None

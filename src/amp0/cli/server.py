@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -65,6 +66,9 @@ def run(
         passphrase_fd=passphrase_fd,
         listen=tuple(Listener.parse(text) for text in listen) or None,
     )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for noisy in ("uvicorn", "httpx", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     with until_stopped() as wait, Host("amp0-server") as host:
         running = build(settings)
         try:
