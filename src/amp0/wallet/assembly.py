@@ -22,9 +22,10 @@ from amp0.elements.confidential import BlindedOutput, DomainEntry, Opening, Plai
 from amp0.elements.descriptor import Chain, WolletDescriptor
 from amp0.elements.hashes import BlockHash
 from amp0.elements.pset import Pset, PsetInput, PsetOutput
-from amp0.elements.transaction import OutPoint, TxOut, compact_size
+from amp0.elements.transaction import Issuance, OutPoint, TxOut, compact_size, value_of_field
 from amp0.errors import InvalidAmounts
 from amp0.network import Network
+from amp0.wallet.issuance import issued_by
 
 # Bytes of an unsigned input (outpoint, empty scriptSig, sequence) and of its empty witness.
 _INPUT_BYTES, _INPUT_WITNESS = 41, 4
@@ -38,7 +39,7 @@ class SpentCoin:
     """A coin to be spent.
 
     ``place`` is its chain and index in the wallet, ``None`` for somebody else's; ``weight`` what
-    its signatures and scripts will add.
+    its signatures and scripts will add; ``issuance`` what the input that spends it issues.
     """
 
     outpoint: OutPoint
@@ -46,6 +47,7 @@ class SpentCoin:
     opening: Opening
     weight: int
     place: tuple[Chain, int] | None = None
+    issuance: Issuance | None = None
 
     @property
     def satoshi(self) -> int:
@@ -84,14 +86,15 @@ def own_output(descriptor: WolletDescriptor, chain: Chain, index: int, asset: by
 # -- weight and fee ---------------------------------------------------------------------------
 
 
-def discount_weight(n_inputs: int, scripts: Sequence[bytes]) -> int:
+def discount_weight(n_inputs: int, scripts: Sequence[bytes], issuances: Sequence[Issuance] = ()) -> int:
     """ELIP-200 weight of a blinded transaction without signatures.
 
     ``scripts`` are those of all outputs, the fee's empty one included.
     """
     outputs = sum(_OUTPUT_BYTES + len(compact_size(len(s))) + len(s) for s in scripts)
     counts = len(compact_size(n_inputs)) + len(compact_size(len(scripts)))
-    base = 4 + 1 + counts + n_inputs * _INPUT_BYTES + outputs + 4
+    issued = sum(len(issuance.serialize()) for issuance in issuances)
+    base = 4 + 1 + counts + n_inputs * _INPUT_BYTES + issued + outputs + 4
     return 4 * base + n_inputs * _INPUT_WITNESS + len(scripts) * _OUTPUT_WITNESS
 
 
@@ -126,12 +129,24 @@ def build(
     for coin in coins:
         if not _opens(coin):
             raise InvalidAmounts(f"the opening of coin {coin.outpoint} does not fit its commitments")
-    domain = [DomainEntry.of_output(coin.txout, coin.opening) for coin in coins]
+    domain = [entry for coin in coins for entry in _domain(coin)]
     blinded = blind(domain, [output.plain for output in outputs], random)
     _drawn.add(blinded)
     inputs = [_input(descriptor, coin, rangeproofs, random) for coin in coins]
     made = [_output(descriptor, planned, done) for planned, done in zip(outputs, blinded, strict=True)]
     return Built(Pset.of(_global(network, descriptor), inputs, made), tuple(blinded))
+
+
+def _domain(coin: SpentCoin) -> list[DomainEntry]:
+    """What outputs can be made of: the coin, then the asset and the tokens that its input issues."""
+    entries = [DomainEntry.of_output(coin.txout, coin.opening)]
+    if coin.issuance is not None:
+        asset, token = issued_by(coin.outpoint, coin.issuance)
+        for what, field in ((asset, coin.issuance.amount_field), (token, coin.issuance.tokens_field)):
+            satoshi = value_of_field(field)
+            if satoshi:
+                entries.append(DomainEntry(wally.asset_generator(what, None), Opening(what, satoshi)))
+    return entries
 
 
 def _opens(coin: SpentCoin) -> bool:
@@ -226,6 +241,8 @@ def _input(
             f.I_EXPLICIT_ASSET: opening.asset,
             f.I_ASSET_PROOF: wally.explicit_asset_proof(opening.asset, opening.abf, txout.asset_field),
         }
+    if coin.issuance is not None:
+        fields |= _issuance_fields(coin.issuance)
     if coin.place is not None:
         chain, index = coin.place
         redeem = descriptor.redeem_script(index, chain)
@@ -235,6 +252,20 @@ def _input(
             fields[f.I_WITNESS_SCRIPT] = descriptor.witness_script(index, chain)
         fields |= _origins(descriptor, f.I_BIP32, coin.place)
     return PsetInput(f.in_input_order(fields))
+
+
+def _issuance_fields(issuance: Issuance) -> dict[bytes, bytes]:
+    fields = {f.I_ISSUANCE_ENTROPY: issuance.entropy, f.I_BLINDED_ISSUANCE: b"\x00"}
+    if issuance.is_reissuance:
+        fields[f.I_ISSUANCE_NONCE] = issuance.nonce
+    for key, field in (
+        (f.I_ISSUANCE_VALUE, issuance.amount_field),
+        (f.I_ISSUANCE_KEYS, issuance.tokens_field),
+    ):
+        satoshi = value_of_field(field)
+        if satoshi:
+            fields[key] = satoshi.to_bytes(8, "little")
+    return fields
 
 
 def _output(descriptor: WolletDescriptor, planned: PlannedOutput, done: BlindedOutput) -> PsetOutput:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from amp0.elements.address import Address
@@ -23,7 +23,7 @@ from amp0.elements.descriptor import Chain, WolletDescriptor
 from amp0.elements.hashes import asset_id_to_bytes, asset_id_to_str
 from amp0.elements.pset import Amp0Pset, Pset
 from amp0.elements.script import push
-from amp0.elements.transaction import MAX_SATOSHI, OutPoint, Transaction, TxOut
+from amp0.elements.transaction import MAX_SATOSHI, Issuance, OutPoint, Transaction, TxOut
 from amp0.errors import (
     Amp0BuildError,
     InsufficientFunds,
@@ -43,6 +43,7 @@ from amp0.wallet.assembly import (
     own_output,
 )
 from amp0.wallet.coin_selection import MAX_INPUTS, select, take_all
+from amp0.wallet.issuance import Contract, find_issuance, first_issuance, issued_by, reissuance
 
 if TYPE_CHECKING:
     from amp0.network import Network
@@ -70,6 +71,27 @@ class _Recipient:
     def planned(self, satoshi: int | None = None) -> PlannedOutput:
         amount = self.satoshi if satoshi is None else satoshi
         return PlannedOutput(PlainOutput(self.script, self.asset, amount, self.blinding_pubkey))
+
+
+@dataclass(frozen=True, slots=True)
+class _Issue:
+    """A new asset and its tokens; a receiver of ``None`` is the wallet itself."""
+
+    satoshi: int
+    receiver: _Recipient | None
+    tokens: int
+    token_receiver: _Recipient | None
+    contract_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Reissue:
+    """More of an asset; ``issuance_tx`` is the transaction that first issued it, if given."""
+
+    asset: bytes
+    satoshi: int
+    receiver: _Recipient | None
+    issuance_tx: Transaction | None
 
 
 class ExternalUtxo:
@@ -138,6 +160,8 @@ class TxBuilder:
         self._order: tuple[OutPoint, ...] | None = None
         self._external: tuple[ExternalUtxo, ...] = ()
         self._rangeproofs = True
+        self._issue: _Issue | None = None
+        self._reissues: tuple[_Reissue, ...] = ()
 
     # -- recipients -----------------------------------------------------------------------------
 
@@ -208,6 +232,59 @@ class TxBuilder:
             )
         return _Recipient(address.script, asset_id_to_bytes(asset), _amount(satoshi), address.blinding_pubkey)
 
+    # -- assets ---------------------------------------------------------------------------------
+
+    def issue_asset(
+        self,
+        asset_sats: int,
+        asset_receiver: Address | str | None = None,
+        token_sats: int = 0,
+        token_receiver: Address | str | None = None,
+        contract: Contract | None = None,
+    ) -> TxBuilder:
+        """Make a new asset, with tokens that give the right to make more of it.
+
+        Receivers are confidential addresses, or ``None`` for the wallet itself. Not for AMP0
+        accounts: AMP0 assets are issued through the issuer API.
+        """
+        if self._issue is not None:
+            raise InvalidInput("one transaction of this builder issues one asset")
+        if asset_sats == 0 and token_sats == 0:
+            raise InvalidInput("InvalidAmount: an issuance makes some of the asset, or tokens, or both")
+        self._issue = _Issue(
+            0 if asset_sats == 0 else _amount(asset_sats),
+            self._receiver(asset_receiver),
+            0 if token_sats == 0 else _amount(token_sats),
+            self._receiver(token_receiver),
+            bytes(32) if contract is None else contract.hash(),
+        )
+        return self
+
+    def reissue_asset(
+        self,
+        asset_to_reissue: str,
+        satoshi_to_reissue: int,
+        asset_receiver: Address | str | None = None,
+        issuance_tx: Transaction | None = None,
+    ) -> TxBuilder:
+        """Make more of an asset (display hex) whose reissuance token this wallet holds.
+
+        ``issuance_tx`` is the transaction that first issued it; needed when the wallet did not take
+        part in it.
+        """
+        asset = asset_id_to_bytes(asset_to_reissue)
+        if any(order.asset == asset for order in self._reissues):
+            raise InvalidInput("one transaction reissues an asset once")
+        receiver = self._receiver(asset_receiver)
+        order = _Reissue(asset, _amount(satoshi_to_reissue), receiver, issuance_tx)
+        self._reissues = (*self._reissues, order)
+        return self
+
+    def _receiver(self, address: Address | str | None) -> _Recipient | None:
+        if address is None:
+            return None
+        return self._to(address, 1, self._network.policy_asset(), confidential=True)
+
     # -- how ------------------------------------------------------------------------------------
 
     def fee_rate(self, rate: float | None = None) -> TxBuilder:
@@ -270,6 +347,11 @@ class TxBuilder:
         descriptor = wollet.descriptor()
         if wollet.network.genesis_hash() != self._network.genesis_hash():
             raise NetworkMismatch(f"the builder is for {self._network.name} and the wollet for {wollet.network.name}")
+        if wollet.is_amp0() and (self._issue is not None or self._reissues):
+            raise WalletError(
+                "an AMP0 server does not cosign issuances; AMP0 assets are issued through the issuer API, "
+                "other assets from an ordinary wallet"
+            )
         plan = _Plan(self, wollet, descriptor)
         coins, outputs = plan.make()
         if self._order is not None:
@@ -322,7 +404,8 @@ class _Plan:
     def make(self) -> tuple[list[SpentCoin], list[PlannedOutput]]:
         """Inputs and outputs, the fee last."""
         builder = self.builder
-        if not builder._recipients and not builder._drain and builder._chosen is None and not builder._external:
+        orders = (builder._recipients, builder._external, builder._reissues, builder._issue)
+        if not any(orders) and not builder._drain and builder._chosen is None:
             raise WalletError("nothing to do: add a recipient, or say drain_lbtc_wallet()")
         assets = dict.fromkeys(recipient.asset for recipient in builder._recipients)
         spent_anyway = [utxo.coin for utxo in builder._external]
@@ -366,6 +449,12 @@ class _Plan:
         own = [coin for coin in self.coins if coin.opening.asset == policy]
         given = sum(coin.satoshi for coin in external)
         self.inputs += external
+        for order in builder._reissues:
+            self._reissue(order)
+        issuances = [coin.issuance for coin in self.inputs if coin.issuance is not None]
+        first_new = len(self.outputs)
+        if builder._issue is not None:
+            issuances.append(self._issue_outputs(builder._issue))
         rest = builder._drain_to.planned() if builder._drain_to else self._change(policy, 1)
         scripts = [output.plain.script for output in (*self.outputs, rest)] + [b""]
         count = len(self.inputs)
@@ -373,20 +462,79 @@ class _Plan:
         per_coin = own[0].weight if own else 0
 
         def fee_for(coins: int) -> int:
-            weight = discount_weight(count + coins, scripts) + signatures + coins * per_coin
+            weight = discount_weight(count + coins, scripts, issuances) + signatures + coins * per_coin
             return fee_of_weight(weight, builder._rate)
 
         # There is always something left over, be it one satoshi: change, or the drained amount.
-        asset_id, limit = asset_id_to_str(policy), MAX_INPUTS - count
+        # A surjection proof reaches 256 things, and what is issued counts like an input.
+        issued = sum(bool(i.amount_field) + bool(i.tokens_field) for i in issuances)
+        asset_id, limit = asset_id_to_str(policy), MAX_INPUTS - count - issued
         if builder._drain or builder._chosen is not None:
             chosen = _all(asset_id, own, needed + 1 + fee_for(len(own)), given, limit)
         else:
             chosen = _enough(asset_id, own, needed + 1, given, limit, fee_for)
         self.inputs += chosen
+        if builder._issue is not None:
+            self._name_issued(builder._issue, issuances[-1], first_new)
         fee = fee_for(len(chosen))
         left = given + sum(coin.satoshi for coin in chosen) - needed - fee
-        self.outputs.append(builder._drain_to.planned(left) if builder._drain_to else self._with_satoshi(rest, left))
+        self.outputs.append(
+            builder._drain_to.planned(left)
+            if builder._drain_to
+            else replace(rest, plain=replace(rest.plain, satoshi=left))
+        )
         self.outputs.append(PlannedOutput(PlainOutput(b"", policy, fee)))
+
+    def _reissue(self, order: _Reissue) -> None:
+        """Spend the token of an asset, send it back to the wallet, and make more of the asset."""
+        asset_id = asset_id_to_str(order.asset)
+        if order.issuance_tx is not None:
+            sources = [order.issuance_tx]
+        else:
+            sources = [wallet_tx.tx() for wallet_tx in self.wollet.transactions()]
+        asset = find_issuance(order.asset, sources)
+        if asset is None:
+            raise WalletError(f"the transaction that first issued {asset_id} is not known; give it as issuance_tx")
+        if asset.blinded:
+            raise WalletError(
+                f"{asset_id} was issued with a hidden amount, so it can only be reissued with one, "
+                "which this builder does not do"
+            )
+        at = next((i for i, coin in enumerate(self.inputs) if coin.opening.asset == asset.token), None)
+        if at is None:
+            coins = [coin for coin in self.coins if coin.opening.asset == asset.token]
+            (coin,) = _enough(asset_id_to_str(asset.token), coins[:1], 1, 0, MAX_INPUTS - len(self.inputs))
+            at = len(self.inputs)
+            self.inputs.append(coin)
+            self.outputs.append(self._change(asset.token, coin.satoshi))
+        coin = self.inputs[at]
+        issuance = reissuance(asset, order.satoshi, coin.opening.abf)
+        self.inputs[at] = replace(coin, issuance=issuance)
+        self.outputs.append(self._received(order.receiver, order.asset, order.satoshi))
+
+    def _issue_outputs(self, order: _Issue) -> Issuance:
+        """Outputs of a new asset, which has no name before the input that issues it is chosen."""
+        if order.satoshi:
+            self.outputs.append(self._received(order.receiver, bytes(32), order.satoshi))
+        if order.tokens:
+            self.outputs.append(self._received(order.token_receiver, bytes(32), order.tokens))
+        return first_issuance(order.satoshi, order.tokens, order.contract_hash)
+
+    def _name_issued(self, order: _Issue, issuance: Issuance, first: int) -> None:
+        """Let the first L-BTC input issue, and name the outputs from ``first`` on accordingly."""
+        policy = self.builder._policy
+        at = next(i for i, coin in enumerate(self.inputs) if coin.opening.asset == policy)
+        self.inputs[at] = replace(self.inputs[at], issuance=issuance)
+        asset, token = issued_by(self.inputs[at].outpoint, issuance)
+        names = [asset] * bool(order.satoshi) + [token] * bool(order.tokens)
+        for i, name in enumerate(names, first):
+            output = self.outputs[i]
+            self.outputs[i] = replace(output, plain=replace(output.plain, asset=name))
+
+    def _received(self, receiver: _Recipient | None, asset: bytes, satoshi: int) -> PlannedOutput:
+        if receiver is None:
+            return self._change(asset, satoshi)
+        return replace(receiver, asset=asset).planned(satoshi)
 
     def _recipients_of(self, asset: bytes) -> int:
         """Plan the recipients of one asset; what they need in all."""
@@ -402,10 +550,6 @@ class _Plan:
         self.changes += 1
         chain = Chain.EXTERNAL if self.descriptor.is_amp0() else Chain.INTERNAL
         return own_output(self.descriptor, chain, index, asset, satoshi)
-
-    def _with_satoshi(self, output: PlannedOutput, satoshi: int) -> PlannedOutput:
-        plain = output.plain
-        return PlannedOutput(PlainOutput(plain.script, plain.asset, satoshi, plain.blinding_pubkey), output.place)
 
 
 def _nothing(_: int) -> int:
