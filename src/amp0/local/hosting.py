@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
 import threading
 from collections.abc import Coroutine, Sequence
@@ -40,7 +41,8 @@ def bind(port: int, host: str = LOOPBACK) -> socket.socket:
     # segments waits 40 ms for the peer's acknowledgement. Accepted sockets take after this one.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(1024)
     except (OSError, OverflowError) as error:
