@@ -59,7 +59,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         right = column in {"satoshi", "index", "height", "fee", "net"}
-        table.add_column(column, justify="right" if right else "left", no_wrap=True, overflow="ignore")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     cells = [[_cell(value) for value in row] for row in rows]
     for row in cells:
         table.add_row(*row)

@@ -18,6 +18,7 @@ from amp0.elements.pset import Amp0Pset
 from amp0.elements.transaction import Transaction
 from amp0.errors import ChainError
 from amp0.local.stack import Stack
+from amp0.network import Network
 from amp0.wallet.signer import Signer
 from amp0.wallet.wollet import Wollet
 
@@ -111,7 +112,7 @@ def walk(stack: Stack, report: Report) -> Outcome:
         asset_id = _receive(day, stack, amp0)
         _monitor(day, chain, amp0, wollet)
         payee = Wollet(network, Signer.random(network).wpkh_slip77_descriptor(), None)
-        transaction = _spend(day, signer, amp0, wollet, payee, asset_id)
+        transaction = _spend(day, network, signer, amp0, wollet, payee, asset_id)
         txid, height = _broadcast(day, stack, chain, transaction)
         for mine, scan in (
             (wollet, lambda: chain.full_scan_to_index(wollet, amp0.last_index())),
@@ -205,20 +206,22 @@ def _monitor(day: _Day, chain: EsploraClient, amp0: Amp0, wollet: Wollet) -> Non
         "chain",
         f"the history of addresses 0 to {last_index}",
         lambda: chain.full_scan_to_index(wollet, last_index),
-        lambda update: "nothing new" if update is None else "transactions, fetched and checked against their ids",
+        lambda update: "nothing new" if update is None else "fetched, checked against their ids, amounts opened",
     )
     day.ask(
         "wollet",
-        "open the confidential amounts",
+        "apply the update",
         lambda: wollet.apply_update(update),
         lambda _: f"{len(wollet.transactions())} transactions, {len(wollet.utxos())} coins",
     )
 
 
-def _spend(day: _Day, signer: Signer, amp0: Amp0, wollet: Wollet, payee: Wollet, asset_id: str) -> Transaction:
+def _spend(
+    day: _Day, network: Network, signer: Signer, amp0: Amp0, wollet: Wollet, payee: Wollet, asset_id: str
+) -> Transaction:
     """Steps 5 to 7."""
     day.step("Build the transaction")
-    builder = amp0.network.tx_builder()
+    builder = network.tx_builder()
     builder.add_recipient(payee.address(0).address(), PAYMENT, asset_id)
     amp0pset = day.ask(
         "builder",
