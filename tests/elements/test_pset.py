@@ -23,9 +23,7 @@ from amp0.elements.sighash import SighashCache, verify
 from amp0.elements.transaction import Transaction
 from amp0.errors import InvalidPset
 
-SPENDS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "lwk-0.19.json").read_text())[
-    "spends"
-]
+SPENDS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "lwk-0.19.json").read_text())["spends"]
 CASES: dict[str, dict[str, Any]] = {case["name"]: case for case in SPENDS["cases"]}
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
@@ -191,6 +189,24 @@ def test_damage_never_raises_anything_else(data: st.DataObject) -> None:
 def test_junk_is_refused(junk: bytes) -> None:
     with pytest.raises(InvalidPset):
         Pset.from_bytes(f.MAGIC + junk + b"\x00")
+
+
+fields_of_others = st.dictionaries(
+    st.binary(min_size=1, max_size=40).filter(lambda key: key[:1] in b"\x40\x7a\xfd" or key[:3] == b"\xfc\x01x"),
+    st.binary(max_size=300),
+    max_size=5,
+)
+
+
+@settings(max_examples=50)
+@given(extra=st.lists(fields_of_others, min_size=3, max_size=3))
+def test_fields_of_others_round_trip(extra: list[dict[bytes, bytes]]) -> None:
+    top, inputs, outputs = f.read_maps(raw())
+    maps = ({**top, **extra[0]}, ({**inputs[0], **extra[1]}, inputs[1]), ({**outputs[0], **extra[2]}, outputs[1]))
+    written = f.write_maps(*maps)
+    pset = Pset.from_bytes(written)
+    assert pset.to_bytes() == written
+    assert pset.extract_tx() == Pset.from_bytes(raw()).extract_tx()
 
 
 def rewritten(top: dict[bytes, bytes | None]) -> bytes:
