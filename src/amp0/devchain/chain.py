@@ -439,19 +439,22 @@ class Chain:
         The new blocks differ from the disconnected ones even at the same second. Returns the
         hashes left behind, newest first. Raises :class:`InvalidInput` for strange numbers.
         """
-        with self.lock:
-            if not 0 <= depth <= self.height:
-                raise InvalidInput(f"the chain has {self.height} blocks above genesis, not {depth}")
-            if not 0 <= blocks <= MAX_BLOCKS_AT_ONCE:
-                raise InvalidInput(f"mine between 0 and {MAX_BLOCKS_AT_ONCE} blocks at once")
-            left: list[BlockHash] = []
-            if depth:
-                if self._journal is not None:
-                    self._journal.append(_journal.DISCONNECT, depth.to_bytes(4, "little"), sync=True)
-                left = self._disconnect(depth)
-            for _ in range(blocks):
-                self._mine_one(OP_TRUE, empty=True)
-        self._changed("reorg")
+        left: list[BlockHash] = []
+        try:
+            with self.lock:
+                if not 0 <= depth <= self.height:
+                    raise InvalidInput(f"the chain has {self.height} blocks above genesis, not {depth}")
+                if not 0 <= blocks <= MAX_BLOCKS_AT_ONCE:
+                    raise InvalidInput(f"mine between 0 and {MAX_BLOCKS_AT_ONCE} blocks at once")
+                if depth:
+                    if self._journal is not None:
+                        self._journal.append(_journal.DISCONNECT, depth.to_bytes(4, "little"), sync=True)
+                    left = self._disconnect(depth)
+                for _ in range(blocks):
+                    self._mine_one(OP_TRUE, empty=True)
+        finally:
+            if left or blocks > 0:
+                self._changed("reorg")
         return left
 
     def _disconnect(self, depth: int) -> list[BlockHash]:

@@ -30,10 +30,11 @@ import pyrage
 from amp0.devchain.chain import Chain
 from amp0.devchain.index import ScriptEntry, TxEntry
 from amp0.elements.address import Address
+from amp0.elements.descriptor import descriptor_checksum
 from amp0.elements.hashes import Txid
 from amp0.elements.keys import ExtendedKey
 from amp0.elements.script import hash160, p2pkh, p2sh, p2wpkh, p2wsh
-from amp0.errors import InvalidAddress, InvalidInput, InvalidKey
+from amp0.errors import InvalidAddress, InvalidDescriptor, InvalidInput, InvalidKey
 from amp0.network import Network
 
 PAGE = 1_000
@@ -58,37 +59,13 @@ class Refused(InvalidInput):
 
 # -- descriptors -------------------------------------------------------------------------------
 
-_CHARSET = "0123456789()[],'/*abcdefgh@:$%{}IJKLMNOPQRSTUVWXYZ&+-.;<=>?!^_|~ijklmnopqrstuvwxyzABCDEFGH`#\"\\ "
-_BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-_GENERATOR = (0xF5DEE51989, 0xA9FDCA3312, 0x1BAB10E32D, 0x3706B1677A, 0x644D626FFD)
-
 
 def checksum(descriptor: str) -> str:
-    """The eight characters of a descriptor's checksum (BIP380). Raises :class:`Refused`."""
-
-    def step(state: int, symbol: int) -> int:
-        top = state >> 35
-        state = (state & 0x7FFFFFFFF) << 5 ^ symbol
-        for i in range(5):
-            state ^= _GENERATOR[i] if top >> i & 1 else 0
-        return state
-
-    state, group, count = 1, 0, 0
-    for character in descriptor:
-        position = _CHARSET.find(character)
-        if position < 0:
-            raise Refused("InvalidDescriptor: a character that descriptors do not have")
-        state = step(state, position & 31)
-        group = group * 3 + (position >> 5)
-        count += 1
-        if count == 3:
-            state, group, count = step(state, group), 0, 0
-    if count:
-        state = step(state, group)
-    for _ in range(8):
-        state = step(state, 0)
-    state ^= 1
-    return "".join(_BECH32[state >> 5 * (7 - i) & 31] for i in range(8))
+    """The eight characters of a descriptor's checksum. Raises :class:`Refused`."""
+    try:
+        return descriptor_checksum(descriptor)
+    except InvalidDescriptor as error:
+        raise Refused(f"InvalidDescriptor: {error}") from None
 
 
 _KEY = re.compile(r"(?:\[[0-9a-fA-F]{8}(?:/[0-9]+['hH]?)*\])?([A-Za-z0-9]{100,120})((?:/[0-9<>;]+)*)/\*")
