@@ -179,7 +179,8 @@ class CosignRefused(CallFailed):
     """The AMP0 server refuses to sign.
 
     ``code`` is the permanent reason code when the server gave one, ``reasons``
-    every sentence it gave, ``retryable`` whether the same request may pass later.
+    every sentence it gave, ``retryable`` whether the same request may pass later, ``txid`` (display hex)
+    the earlier transaction when that is the reason.
     """
 
     def __init__(
@@ -189,8 +190,10 @@ class CosignRefused(CallFailed):
         code: str = "",
         reasons: Sequence[str] = (),
         retryable: bool = False,
+        txid: str = "",
     ) -> None:
         super().__init__(text, name=code or "cosign", procedure="delayed_signature")
+        self.txid = txid
         self.code = code
         self.reasons = tuple(reasons)
         self.retryable = retryable

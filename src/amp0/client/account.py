@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from amp0.client.cosign import CosignCheck
+from amp0.client.cosign import CosignCheck, signed_transaction
 from amp0.client.issuing import issue_address, require_bounded_jump, require_script, upload_addresses
 from amp0.client.session import ClientOptions, Closable, Session
 from amp0.elements.address import AddressResult
 from amp0.elements.descriptor import WolletDescriptor
+from amp0.elements.hashes import Txid
 from amp0.elements.pset import Amp0Pset
 from amp0.elements.transaction import Transaction
 from amp0.errors import (
@@ -25,6 +26,7 @@ from amp0.errors import (
     ConnectionFailed,
     ConnectionTimeout,
     InvalidInput,
+    InvalidTransaction,
     LoginFailed,
     NetworkMismatch,
     RemoteProtocolError,
@@ -205,6 +207,23 @@ class Amp0(Closable):
         check = CosignCheck(amp0pset, self._logged_in().descriptor)
         body = await self._request("POST", self._cosign_url() + rpc.COSIGN_PATH, check.request())
         return check.accept(body)
+
+    async def cosigned(self, txid: Txid | str) -> Transaction:
+        """A transaction that the AMP0 server has cosigned before, once more.
+
+        It is known by its txid, which covers inputs, outputs and amounts; its signatures are not verified here,
+        for that needs the outputs it spends. Raises :class:`CosignRefused` for a txid the server never signed.
+        """
+        txid = Txid(txid)
+        body = await self._request("GET", f"{self._cosign_url()}{rpc.COSIGNED_PATH}/{txid}", None)
+        received = signed_transaction(body)
+        try:
+            tx = Transaction(received)
+        except InvalidTransaction:
+            raise RemoteProtocolError("the AMP0 server answers with bytes that are not a transaction") from None
+        if tx.txid() != txid:
+            raise RemoteProtocolError(f"the AMP0 server answers with {tx.txid()}, and {txid} was asked for")
+        return tx
 
     async def close(self) -> None:
         """Log out and close all connections."""

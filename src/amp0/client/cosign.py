@@ -78,17 +78,7 @@ class CosignCheck:
 
         Raises :class:`CosignRefused`, :class:`AlteredTransaction` or :class:`RemoteProtocolError`.
         """
-        reply = rpc.parse_cosign_reply(body)
-        if not reply.result:
-            raise CosignRefused(
-                f"the AMP0 server does not sign: {reply.error or 'no reason given'}",
-                code=reply.code or "",
-                reasons=(reply.error,),
-                retryable=bool(reply.retryable),
-            )
-        if not reply.tx:
-            raise RemoteProtocolError("the AMP0 server says it signed, and sends no transaction")
-        return self.check(reply.tx)
+        return self.check(signed_transaction(body))
 
     def check(self, received: str) -> Transaction:
         """The transaction in ``received`` (hex), if it is the one sent with valid signatures added."""
@@ -128,6 +118,22 @@ class CosignCheck:
                 if signature[-1:] != bytes((SIGHASH_ALL,)) or not verify(key, digest, signature[:-1]):
                     raise refuse(f"an invalid {whose} signature for input {i}")
         return tx
+
+
+def signed_transaction(body: bytes) -> str:
+    """The transaction (hex, unchecked) in a cosigner's answer. Raises :class:`CosignRefused`."""
+    reply = rpc.parse_cosign_reply(body)
+    if not reply.result:
+        raise CosignRefused(
+            f"the AMP0 server does not sign: {reply.error or 'no reason given'}",
+            code=reply.code or "",
+            reasons=(reply.error,),
+            retryable=bool(reply.retryable),
+            txid=reply.txid or "",
+        )
+    if not reply.tx:
+        raise RemoteProtocolError("the AMP0 server says it signed, and sends no transaction")
+    return reply.tx
 
 
 def _require_own_input(pset: Pset, descriptor: WolletDescriptor) -> None:

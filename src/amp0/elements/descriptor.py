@@ -49,9 +49,7 @@ class Chain(enum.Enum):
 
 # ---------------------------------------------------------------------------- checksum
 
-_INPUT_CHARS = (
-    "0123456789()[],'/*abcdefgh@:$%{}IJKLMNOPQRSTUVWXYZ&+-.;<=>?!^_|~ijklmnopqrstuvwxyzABCDEFGH`#\"\\ "
-)
+_INPUT_CHARS = "0123456789()[],'/*abcdefgh@:$%{}IJKLMNOPQRSTUVWXYZ&+-.;<=>?!^_|~ijklmnopqrstuvwxyzABCDEFGH`#\"\\ "
 _INPUT_INDEX = {char: index for index, char in enumerate(_INPUT_CHARS)}
 _CHECKSUM_CHARS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR = (0xF5DEE51989, 0xA9FDCA3312, 0x1BAB10E32D, 0x3706B1677A, 0x644D626FFD)
@@ -159,9 +157,7 @@ def _parse_key(text: str) -> DescriptorKey:
     try:
         key = ExtendedKey.from_string(xpub)
         if key.private_key is not None:
-            raise InvalidDescriptor(
-                "a wollet descriptor holds public keys only, and this holds a private one"
-            )
+            raise InvalidDescriptor("a wollet descriptor holds public keys only, and this holds a private one")
         return DescriptorKey(
             origin=KeyOrigin.from_string(origin) if origin is not None else None,
             xpub=key,
@@ -275,9 +271,7 @@ class WolletDescriptor:
             raise InvalidDescriptor(f"a part of the descriptor is not valid: {error}") from None
         if key.private_key is not None or key.main != network.is_mainnet():
             raise InvalidDescriptor(f"the key is not an extended public key of {network.name}")
-        return cls.of_wpkh(
-            blinding, DescriptorKey(origin, key, branches=(0, 1)), nested=script_variant == "shwpkh"
-        )
+        return cls.of_wpkh(blinding, DescriptorKey(origin, key, branches=(0, 1)), nested=script_variant == "shwpkh")
 
     # -- questions ---------------------------------------------------------------------------
 

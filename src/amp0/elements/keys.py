@@ -69,9 +69,7 @@ class Mnemonic:
         return cls(" ".join(words[number >> 11 * (count - 1 - i) & 2047] for i in range(count)))
 
     @classmethod
-    def from_random(
-        cls, word_count: int = 12, *, random: Callable[[int], bytes] = secrets.token_bytes
-    ) -> Self:
+    def from_random(cls, word_count: int = 12, *, random: Callable[[int], bytes] = secrets.token_bytes) -> Self:
         """A new sentence of 12, 15, 18, 21 or 24 words; ``random(n)`` gives ``n`` random bytes."""
         if word_count not in _WORD_COUNTS:
             raise InvalidMnemonic(f"BadWordCount({word_count}): choose 12, 15, 18, 21 or 24 words")
@@ -116,8 +114,7 @@ def _entropy_of(words: list[str]) -> bytes:
         if word not in index:
             # The word itself stays out of the text: it may be a typing error in a secret.
             raise InvalidMnemonic(
-                f"UnknownWord({position}): word {position + 1} is not in BIP39's English list; "
-                "check its spelling"
+                f"UnknownWord({position}): word {position + 1} is not in BIP39's English list; check its spelling"
             )
         number = number << 11 | index[word]
     check = len(words) // 3
@@ -316,9 +313,7 @@ class ExtendedKey:
         else:
             private = wally.add_private_keys(self.private_key, digest[:32])
             public = wally.public_key(private)
-        return ExtendedKey(
-            public, digest[32:], self.main, self.depth + 1, self.fingerprint(), number, private
-        )
+        return ExtendedKey(public, digest[32:], self.main, self.depth + 1, self.fingerprint(), number, private)
 
     def child_public_key(self, number: int) -> bytes:
         """The public key (33 bytes) of an unhardened child, and nothing else: the fast way."""

@@ -25,6 +25,8 @@ PREFIX = "com.greenaddress."
 WAMP_PATHS = ("/v2/ws", "/v2/ws/")
 COSIGN_PATH = "/delayed_signature"
 NETWORK_PATH = "/v1/network"
+COSIGNED_PATH = "/v1/cosigned"
+"""``GET <path>/<txid>`` answers a :class:`CosignReply` with a transaction cosigned earlier."""
 
 USER_AGENT = "[v2,sw,csv,csv_opt] amp0"
 """What our client calls itself; the bracketed part is GDK's list of capabilities."""
@@ -111,6 +113,8 @@ class LoginData(Struct, frozen=True, kw_only=True):
     csv_blocks: int = 65535
     csv_times: list[int] = msgspec.field(default_factory=lambda: [65535])
     min_fee: int = 100
+    exchange: str = "BITSTAMP"
+    fiat_currency: str = "USD"
     fee_estimates: AnyMap | None = None
     limits: TxLimits | None = TxLimits()
     nlocktime_blocks: int = 12960

@@ -11,12 +11,11 @@ other would let somebody change the outputs afterwards.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from amp0.elements import pset_fields as f
 from amp0.elements.descriptor import WolletDescriptor
@@ -38,59 +37,14 @@ from amp0.elements.script import hash160, p2sh, p2wpkh, p2wsh
 from amp0.elements.sighash import SIGHASH_ALL
 from amp0.errors import InvalidInput, InvalidKey, InvalidPset, SignerError, WrongSigner
 from amp0.network import Network
+from amp0.protocol.credentials import LOGIN_PATH, Amp0SignerData
 
 __all__ = ["Amp0Signer", "Amp0SignerData", "Bip", "DescriptorBlindingKey", "Signer", "Singlesig"]
 
-REGISTER_PATH = (18241 + HARDENED,)
-"""0x4741, "GA": its public half makes the gait path."""
-LOGIN_PATH = (0x4741B11E,)
-"""Not hardened, so that the server derives it from the master xpub. Signs login challenges."""
-CLIENT_SECRET_PATH = (0x70617373 + HARDENED,)
-""""pass": its public half makes the keys of the client blob."""
 LOGIN_MESSAGE = "greenaddress.it      login "
 """What a login challenge is appended to before it is signed (six spaces)."""
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9]{5}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Amp0SignerData:
-    """The public keys an AMP0 login starts from, and the blinding key. ``str()`` is JSON.
-
-    Not the seed, but whoever has it sees all amounts: ``repr`` hides it.
-    """
-
-    master_xpub: ExtendedKey
-    register_xpub: ExtendedKey
-    login_xpub: ExtendedKey
-    client_secret_xpub: ExtendedKey
-    slip77_key: Slip77
-
-    @classmethod
-    def from_string(cls, text: str) -> Self:
-        """From the JSON of ``str()``. Raises :class:`InvalidInput`."""
-        names = ("master_xpub", "register_xpub", "login_xpub", "client_secret_xpub")
-        try:
-            fields = json.loads(text)
-            keys = {name: ExtendedKey.from_string(fields[name]).public() for name in names}
-            return cls(**keys, slip77_key=Slip77.from_string(fields["slip77_key"]))
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise InvalidInput("this is not the JSON of an AMP0 signer's data") from None
-
-    def __str__(self) -> str:
-        return json.dumps(
-            {
-                "master_xpub": str(self.master_xpub),
-                "register_xpub": str(self.register_xpub),
-                "login_xpub": str(self.login_xpub),
-                "client_secret_xpub": str(self.client_secret_xpub),
-                "slip77_key": self.slip77_key.key.hex(),
-            },
-            separators=(",", ":"),
-        )
-
-    def __repr__(self) -> str:
-        return f"<Amp0SignerData of {self.master_xpub.fingerprint().hex()}>"
 
 
 @runtime_checkable
@@ -226,13 +180,7 @@ class Signer:
 
     def amp0_signer_data(self) -> Amp0SignerData:
         """The public keys an AMP0 login starts from."""
-        return Amp0SignerData(
-            self._master.public(),
-            self._xpub(REGISTER_PATH),
-            self._xpub(LOGIN_PATH),
-            self._xpub(CLIENT_SECRET_PATH),
-            self._slip77,
-        )
+        return Amp0SignerData.from_master(self._master, self._slip77)
 
     def amp0_sign_challenge(self, challenge: str) -> str:
         """Signature of a login challenge: DER in hex, no hash type, plain RFC 6979.
