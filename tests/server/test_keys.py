@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from amp0.elements import script, wally
 from amp0.elements.keys import ExtendedKey
-from amp0.errors import ConfigError, InvalidKey
+from amp0.errors import ConfigError, InvalidInput
 from amp0.network import TEST_SERVICE_CHAIN_CODE, TEST_SERVICE_PUBKEY
 from amp0.server.keys import KEY_FILE, ServiceKeys, create_key_file, load_key_file
 
@@ -71,7 +71,7 @@ def test_g11_nonces_follow_from_the_message_alone(first: bytes, second: bytes) -
 
 
 def test_a_gait_path_has_64_bytes() -> None:
-    with pytest.raises(InvalidKey):
+    with pytest.raises(InvalidInput):
         VECTOR.account_pubkey(GAIT_PATH[:-1], 1)
 
 

@@ -8,13 +8,15 @@ read nothing else.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from amp0.errors import RemoteProtocolError
+from amp0.elements.hashes import Txid
+from amp0.errors import InvalidInput, RemoteProtocolError
 from amp0.protocol import rpc
 from amp0.server import cosigner
 from amp0.server.context import Services
@@ -35,6 +37,7 @@ class HttpApi:
         """The table: path, method, function."""
         return [
             Route(rpc.COSIGN_PATH, self.delayed_signature, methods=["POST"]),
+            Route(rpc.COSIGNED_PATH + "/{txid}", self.cosigned, methods=["GET"]),
             Route(rpc.NETWORK_PATH, self.network, methods=["GET"]),
             Route("/v1/health", self.health, methods=["GET"]),
             Route("/v1/ready", self.ready, methods=["GET"]),
@@ -42,18 +45,38 @@ class HttpApi:
 
     async def delayed_signature(self, request: Request) -> Response:
         """Cosign a transaction that the user has signed."""
+
+        async def work() -> rpc.CosignReply:
+            body = await self._body(request)
+            return await self._hub.workers.slow(lambda: self._cosign(body))
+
+        return await self._reply(work)
+
+    async def cosigned(self, request: Request) -> Response:
+        """A transaction cosigned earlier, by its txid: the same signatures again."""
+        text = request.path_params["txid"]
+
+        async def work() -> rpc.CosignReply:
+            try:
+                txid = Txid(text)
+            except InvalidInput as error:
+                raise InvalidRequest(f"This is not a txid: {error}") from None
+            return await self._hub.workers.slow(lambda: _yes(self._services.cosigner.again(txid)))
+
+        return await self._reply(work)
+
+    async def _reply(self, work: Callable[[], Awaitable[rpc.CosignReply]]) -> Response:
         try:
             if self._hub.stopping:
                 raise ShuttingDown("The server is stopping; try again in a moment")
-            body = await self._body(request)
-            reply = await self._hub.workers.slow(lambda: self._cosign(body))
+            reply = await work()
         except Refusal as refusal:
-            log.info("refused procedure=delayed_signature name=%s", refusal.name)
+            log.info("refused procedure=cosign name=%s", refusal.name)
             return _json(_no(refusal), refusal.status)
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception:
-            log.exception("failed procedure=delayed_signature")
+            log.exception("failed procedure=cosign")
             return _json(_no(InternalError()), InternalError().status)
         return _json(reply)
 
@@ -92,8 +115,11 @@ class HttpApi:
             nonces=[bytes.fromhex(nonce) for nonce in call.blinding_nonces],
             scripts=[bytes.fromhex(script) for script in call.scripts],
         )
-        cosigned = self._services.cosigner.cosign(request)
-        return rpc.CosignReply(result=True, error="", tx=str(cosigned.tx), txid=str(cosigned.tx.txid()))
+        return _yes(self._services.cosigner.cosign(request))
+
+
+def _yes(cosigned: cosigner.Cosigned) -> rpc.CosignReply:
+    return rpc.CosignReply(result=True, error="", tx=str(cosigned.tx), txid=str(cosigned.tx.txid()))
 
 
 def _no(refusal: Refusal) -> rpc.CosignReply:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amp0.elements.keys import ExtendedKey
 from amp0.errors import Amp0Error, ConfigError, InvalidKey
+from amp0.protocol.credentials import service_path
 from amp0.network import TEST_SERVICE_PUBKEY, TEST_SERVICE_SEED
 
 KEY_FILE = "service.key"
@@ -33,20 +34,6 @@ _SCRYPT_MEMORY = 256 * 1024 * 1024
 _FORMAT = "amp0 service key 1"
 _PUBLIC_ACCOUNTS = 4096
 _PRIVATE_ACCOUNTS = 256
-
-
-def gait_numbers(gait_path: bytes) -> tuple[int, ...]:
-    """The 32 child numbers in a gait path of 64 bytes (big-endian)."""
-    if len(gait_path) != 64:
-        raise InvalidKey("a gait path has 64 bytes")
-    return tuple(int.from_bytes(gait_path[i : i + 2], "big") for i in range(0, 64, 2))
-
-
-def account_path(gait_path: bytes, account: int) -> tuple[int, ...]:
-    """Path from the service's master key to its key of one account: ``1/g…`` for account 0, else ``3/g…/n``."""
-    if account == 0:
-        return (1, *gait_numbers(gait_path))
-    return (3, *gait_numbers(gait_path), account)
 
 
 class ServiceKeys:
@@ -108,10 +95,10 @@ class ServiceKeys:
         return hmac.digest(self._master.private_key, b"amp0 secret for " + purpose, "sha256")
 
     def _derive_public(self, gait_path: bytes, account: int) -> ExtendedKey:
-        return self._public_master.derive(account_path(gait_path, account))
+        return self._public_master.derive(service_path(gait_path, account))
 
     def _derive_private(self, gait_path: bytes, account: int) -> ExtendedKey:
-        return self._master.derive(account_path(gait_path, account))
+        return self._master.derive(service_path(gait_path, account))
 
     def __repr__(self) -> str:
         return f"ServiceKeys({self.fingerprint.hex()})"

@@ -18,19 +18,13 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from amp0.elements import wally
 from amp0.elements.address import Address
-from amp0.elements.keys import signed_message_hash
 from amp0.errors import InvalidAddress, NetworkMismatch
-from amp0.protocol import rpc
+from amp0.protocol import credentials, rpc
 from amp0.server import accounts, history, wallets
 from amp0.server.context import Challenge, Context, Level, Session
 from amp0.server.refusal import InvalidRequest, NameTaken, SessionExpired, WrongCredentials
 from amp0.server.store import schema
-
-LOGIN_CHILD = 0x4741B11E
-LOGIN_TEXT = "greenaddress.it      login "
-"""Signed together with the challenge: six spaces, then one."""
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _CHALLENGE_LENGTH = 5
@@ -91,8 +85,8 @@ def authenticate(context: Context, call: rpc.Authenticate) -> rpc.LoginData | bo
         signature = bytes.fromhex(call.signature)
     except ValueError:
         return False
-    key = wallet.master_key(main=context.services.network.main).child_public_key(LOGIN_CHILD)
-    if not wally.ecdsa_verify(key, signed_message_hash(LOGIN_TEXT + challenge.text), signature):
+    master_key = wallet.master_key(main=context.services.network.main)
+    if not credentials.verify_challenge(master_key, challenge.text, signature):
         return False
     return _log_in(context, wallet, Level.FULL)
 
