@@ -1,0 +1,28 @@
+"""The demo: eight steps in order, each with an answer and a time, and money that adds up."""
+
+from __future__ import annotations
+
+from amp0.local.demo import ASSET_DEPOSIT, DEPOSIT, PAYMENT, Exchange, Step, walk
+from amp0.local.stack import Stack
+
+
+def test_the_day_has_its_eight_steps_its_money_adds_up_and_no_secret_is_told() -> None:
+    events: list[Step | Exchange] = []
+    with Stack.on_free_ports() as stack:
+        outcome = walk(stack, events.append)
+        policy_asset = stack.network.policy_asset()
+    steps = [event for event in events if isinstance(event, Step)]
+    assert [step.number for step in steps] == list(range(1, 9))
+    exchanges = [event for event in events if isinstance(event, Exchange)]
+    assert {exchange.step for exchange in exchanges} == set(range(1, 9))
+    assert all(exchange.answered and exchange.seconds >= 0 for exchange in exchanges)
+
+    assert outcome.balances == {policy_asset: DEPOSIT - outcome.fee, outcome.asset_id: ASSET_DEPOSIT - PAYMENT}
+    assert outcome.recipient_balances.get(outcome.asset_id) == PAYMENT
+    assert 0 < outcome.fee < 1000
+    assert len(bytes.fromhex(outcome.txid)) == 32
+    assert outcome.amp_id.startswith("GA")
+
+    told = " ".join(map(repr, events))
+    assert "prv" not in told
+    assert "slip77" not in told

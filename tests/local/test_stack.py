@@ -1,0 +1,107 @@
+"""The local stack: its ports, its folder, its loopback, and that a failed start leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import httpx
+import pytest
+
+from amp0 import Amp0, Amp0Connected, Mnemonic, Network, Signer
+from amp0.errors import ConfigError, NetworkMismatch
+from amp0.local.hosting import bind, port_of
+from amp0.local.stack import CHAIN_PORT, COSIGN_PORT, WAMP_PORT, Stack
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        return [port_of(held.enter_context(contextlib.closing(bind(0)))) for _ in range(count)]
+
+
+def test_the_default_ports_are_those_of_the_default_network() -> None:
+    network = Network.regtest_default()
+    assert network.wamp_url == f"ws://localhost:{WAMP_PORT}/v2/ws"
+    assert network.cosign_url == f"http://127.0.0.1:{COSIGN_PORT}"
+    assert network.esplora_url == f"http://127.0.0.1:{CHAIN_PORT}"
+
+
+def test_given_ports_are_taken_and_told() -> None:
+    wamp, cosign, chain = free_ports(3)
+    with Stack(wamp_port=wamp, cosign_port=cosign, chain_port=chain) as stack:
+        assert stack.to_json() == {
+            "chain": f"http://127.0.0.1:{chain}",
+            "wamp": f"ws://127.0.0.1:{wamp}/v2/ws",
+            "cosign": f"http://127.0.0.1:{cosign}",
+            "network": "liquidregtest",
+            "data_dir": None,
+        }
+        assert stack.network.uses_test_key()
+        assert Network.from_server(stack.cosign_url) == stack.network
+        for port in (wamp, cosign):
+            assert httpx.get(f"http://127.0.0.1:{port}/v1/health", trust_env=False).status_code == 200
+
+
+def test_a_port_in_use_is_said_and_leaves_nothing_running() -> None:
+    before = threading.active_count()
+    with contextlib.closing(bind(0)) as taken:
+        for name in ("chain_port", "wamp_port", "cosign_port"):
+            ports = {"chain_port": 0, "wamp_port": 0, "cosign_port": 0, name: port_of(taken)}
+            with pytest.raises(ConfigError):
+                Stack(**ports)
+    assert threading.active_count() <= before + 1
+
+
+def test_accounts_and_chain_survive_in_the_folder(tmp_path: Path) -> None:
+    mnemonic = Mnemonic.from_random(12)
+    with Stack.on_free_ports(data_dir=tmp_path / "stack") as stack:
+        signer = Signer(mnemonic, stack.network)
+        connected = Amp0Connected(stack.network, signer.amp0_signer_data())
+        with connected.login(signer.amp0_sign_challenge(connected.get_challenge())) as session:
+            amp_id = session.create_amp0_account(1, signer.amp0_account_xpub(1))
+            session.create_watch_only("kept", "correct horse")
+        with Amp0(stack.network, "kept", "correct horse", amp_id) as amp0:
+            before = amp0.address(None).index()
+        height = stack.dev.mine(5)
+    with Stack.on_free_ports(data_dir=tmp_path / "stack") as stack:
+        assert stack.dev.mine() == height + 1
+        with Amp0(stack.network, "kept", "correct horse", amp_id) as amp0:
+            assert amp0.last_index() == before
+            assert amp0.address(None).index() == before + 1
+
+
+def test_a_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError):
+        Stack.on_free_ports(data_dir=tmp_path / "file")
+
+
+def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
+    with Stack.on_free_ports(data_dir=tmp_path), pytest.raises(ConfigError):
+        Stack.on_free_ports(data_dir=tmp_path)
+
+
+def test_blocks_come_on_a_timer_when_asked_to() -> None:
+    pause = threading.Event()
+    with Stack.on_free_ports(block_seconds=0.05) as stack, httpx.Client(trust_env=False) as client:
+        for _ in range(200):
+            if int(client.get(f"{stack.chain_url}/blocks/tip/height").text) >= 5:
+                break
+            pause.wait(0.05)
+        assert int(client.get(f"{stack.chain_url}/blocks/tip/height").text) >= 5
+
+
+def test_the_network_of_a_stack_cannot_leave_this_machine(stack: Stack) -> None:
+    with pytest.raises(NetworkMismatch, match="not on this machine"):
+        stack.network.replace(cosign_url="https://example.org")
+
+
+@pytest.mark.parametrize("path", ["/dev/faucet", "/dev/mine", "/dev/asset", "/dev/reorg"])
+def test_the_server_has_no_dev_routes_even_here(stack: Stack, path: str) -> None:
+    request = urllib.request.Request(stack.cosign_url + path, data=b"{}", headers={"content-type": "application/json"})
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        urllib.request.urlopen(request, timeout=10)
+    assert answer.value.code == 404
