@@ -37,8 +37,9 @@ _EXPORTS = {
         "Singlesig",
     ),
     "amp0.wallet.wollet": ("WalletTx", "WalletTxOut", "Wollet", "WolletBuilder"),
+    "amp0.wallet.external": ("ExternalUtxo",),
     "amp0.wallet.issuance": ("Contract",),
-    "amp0.wallet.tx_builder": ("ExternalUtxo", "TxBuilder"),
+    "amp0.wallet.tx_builder": ("TxBuilder",),
     "amp0.wallet.details": ("PsetBalance", "PsetDetails", "PsetSignatures", "Recipient"),
     "amp0.blocking": ("Amp0", "Amp0Connected", "Amp0LoggedIn", "EsploraClient", "WaterfallsClient"),
     "amp0.errors": (

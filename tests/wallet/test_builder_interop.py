@@ -11,7 +11,8 @@ from amp0.elements.address import Address
 from amp0.elements.confidential import verify_amounts
 from amp0.elements.pset import Amp0Pset, Pset
 from amp0.elements.transaction import Transaction
-from amp0.wallet.tx_builder import ExternalUtxo, TxBuilder
+from amp0.wallet.external import ExternalUtxo
+from amp0.wallet.tx_builder import TxBuilder
 from tests.wallet.funded import (
     ASSET,
     DESTINATION,

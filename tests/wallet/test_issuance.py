@@ -11,8 +11,9 @@ from amp0.elements.hashes import asset_id_to_bytes
 from amp0.elements.pset import Pset
 from amp0.elements.transaction import Transaction
 from amp0.errors import InsufficientFunds, InvalidAddress, InvalidInput, WalletError
+from amp0.wallet.external import ExternalUtxo
 from amp0.wallet.issuance import Contract, find_issuance
-from amp0.wallet.tx_builder import ExternalUtxo, TxBuilder
+from amp0.wallet.tx_builder import TxBuilder
 from amp0.wallet.wollet import Wollet
 from tests.wallet.funded import (
     DESTINATION,

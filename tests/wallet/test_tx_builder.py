@@ -29,7 +29,8 @@ from amp0.errors import (
 )
 from amp0.network import Network
 from amp0.wallet.assembly import discount_weight, fee_of_weight
-from amp0.wallet.tx_builder import MAX_FEE_RATE, ExternalUtxo, TxBuilder
+from amp0.wallet.external import ExternalUtxo
+from amp0.wallet.tx_builder import MAX_FEE_RATE, TxBuilder
 from tests.wallet.funded import (
     ASSET,
     CASES,

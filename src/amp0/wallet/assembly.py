@@ -196,20 +196,49 @@ class _Drawn:
 _drawn = _Drawn(8192)
 
 
-def _global(network: Network, descriptor: WolletDescriptor) -> f.Map:
-    keys = descriptor.keys()
-    xpubs = {
+def account_keys(descriptor: WolletDescriptor) -> dict[bytes, bytes]:
+    """The global fields that name the wallet's account keys and their origins."""
+    keys = {
         f.G_XPUB + key.xpub.to_bytes(): f.write_origin(key.fingerprint(), key.origin.path if key.origin else ())
-        for key in keys
+        for key in descriptor.keys()  # noqa: SIM118 (not a dict)
     }
+    return dict(sorted(keys.items()))
+
+
+def _global(network: Network, descriptor: WolletDescriptor) -> f.Map:
     return {
         f.G_TX_VERSION: b"\x02\x00\x00\x00",
         f.G_INPUT_COUNT: b"\x00",
         f.G_OUTPUT_COUNT: b"\x00",
-        **dict(sorted(xpubs.items())),
+        **account_keys(descriptor),
         f.G_VERSION: b"\x02\x00\x00\x00",
         f.G_GENESIS_HASH: bytes(BlockHash(network.genesis_hash())),
     }
+
+
+def _scripts(
+    descriptor: WolletDescriptor, place: tuple[Chain, int], redeem_field: bytes, script_field: bytes
+) -> dict[bytes, bytes]:
+    chain, index = place
+    fields = {}
+    redeem = descriptor.redeem_script(index, chain)
+    if redeem is not None:
+        fields[redeem_field] = redeem
+    if descriptor.is_amp0():
+        fields[script_field] = descriptor.witness_script(index, chain)
+    return fields
+
+
+def own_input_fields(descriptor: WolletDescriptor, place: tuple[Chain, int]) -> dict[bytes, bytes]:
+    """Scripts and key origins of an input of ours."""
+    scripts = _scripts(descriptor, place, f.I_REDEEM_SCRIPT, f.I_WITNESS_SCRIPT)
+    return scripts | _origins(descriptor, f.I_BIP32, place)
+
+
+def own_output_fields(descriptor: WolletDescriptor, place: tuple[Chain, int]) -> dict[bytes, bytes]:
+    """Scripts and key origins of an output of ours."""
+    scripts = _scripts(descriptor, place, f.O_REDEEM_SCRIPT, f.O_WITNESS_SCRIPT)
+    return scripts | _origins(descriptor, f.O_BIP32, place)
 
 
 def _origins(descriptor: WolletDescriptor, field: bytes, place: tuple[Chain, int]) -> dict[bytes, bytes]:
@@ -244,13 +273,7 @@ def _input(
     if coin.issuance is not None:
         fields |= _issuance_fields(coin.issuance)
     if coin.place is not None:
-        chain, index = coin.place
-        redeem = descriptor.redeem_script(index, chain)
-        if redeem is not None:
-            fields[f.I_REDEEM_SCRIPT] = redeem
-        if descriptor.is_amp0():
-            fields[f.I_WITNESS_SCRIPT] = descriptor.witness_script(index, chain)
-        fields |= _origins(descriptor, f.I_BIP32, coin.place)
+        fields |= own_input_fields(descriptor, coin.place)
     return PsetInput(f.in_input_order(fields))
 
 
@@ -291,11 +314,5 @@ def _output(descriptor: WolletDescriptor, planned: PlannedOutput, done: BlindedO
             f.O_ASSET_PROOF: done.asset_proof,
         }
     if planned.place is not None:
-        chain, index = planned.place
-        redeem = descriptor.redeem_script(index, chain)
-        if redeem is not None:
-            fields[f.O_REDEEM_SCRIPT] = redeem
-        if descriptor.is_amp0():
-            fields[f.O_WITNESS_SCRIPT] = descriptor.witness_script(index, chain)
-        fields |= _origins(descriptor, f.O_BIP32, planned.place)
+        fields |= own_output_fields(descriptor, planned.place)
     return PsetOutput(f.in_output_order(MappingProxyType(fields)))

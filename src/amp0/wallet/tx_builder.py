@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from amp0.elements.address import Address
-from amp0.elements.confidential import PlainOutput, TxOutSecrets
+from amp0.elements.confidential import PlainOutput
 from amp0.elements.descriptor import Chain, WolletDescriptor
 from amp0.elements.hashes import asset_id_to_bytes, asset_id_to_str
 from amp0.elements.pset import Amp0Pset, Pset
 from amp0.elements.script import push
-from amp0.elements.transaction import MAX_SATOSHI, Issuance, OutPoint, Transaction, TxOut
+from amp0.elements.transaction import MAX_SATOSHI, Issuance, OutPoint, Transaction
 from amp0.errors import (
     Amp0BuildError,
     InsufficientFunds,
@@ -43,13 +43,14 @@ from amp0.wallet.assembly import (
     own_output,
 )
 from amp0.wallet.coin_selection import MAX_INPUTS, select, take_all
+from amp0.wallet.external import ExternalUtxo
 from amp0.wallet.issuance import Contract, find_issuance, first_issuance, issued_by, reissuance
 
 if TYPE_CHECKING:
     from amp0.network import Network
     from amp0.wallet.wollet import Wollet
 
-__all__ = ["ExternalUtxo", "TxBuilder"]
+__all__ = ["TxBuilder"]
 
 MAX_OUTPUTS = 256
 """Far above what fits a standard transaction when blinded (84)."""
@@ -92,53 +93,6 @@ class _Reissue:
     satoshi: int
     receiver: _Recipient | None
     issuance_tx: Transaction | None
-
-
-class ExternalUtxo:
-    """A coin of another wallet that a transaction is to spend as well.
-
-    ``ExternalUtxo(vout, tx, unblinded, max_weight_to_satisfy, is_segwit)`` as in LWK. The opening is
-    checked against the output when a transaction is built.
-    """
-
-    __slots__ = ("coin",)
-
-    def __init__(
-        self,
-        vout: int,
-        tx: Transaction,
-        unblinded: TxOutSecrets,
-        max_weight_to_satisfy: int,
-        is_segwit: bool = True,
-    ) -> None:
-        if not 0 <= vout < len(tx.vout):
-            raise InvalidInput(f"the transaction has no output {vout}")
-        if not is_segwit:
-            raise InvalidInput("only outputs spent with a witness can be added")
-        self._set(OutPoint(tx.txid(), vout), tx.vout[vout], unblinded, max_weight_to_satisfy)
-
-    @classmethod
-    def from_unchecked_data(
-        cls, outpoint: OutPoint, txout: TxOut, unblinded: TxOutSecrets, max_weight_to_satisfy: int
-    ) -> ExternalUtxo:
-        """From an output alone; that it is the one at ``outpoint`` is not checked."""
-        self = cls.__new__(cls)
-        self._set(outpoint, txout, unblinded, max_weight_to_satisfy)
-        return self
-
-    def _set(self, outpoint: OutPoint, txout: TxOut, unblinded: TxOutSecrets, weight: int) -> None:
-        if not 0 <= weight <= 400_000:
-            raise InvalidInput(f"{weight} weight units cannot satisfy an input")
-        self.coin = SpentCoin(outpoint, txout, unblinded.opening, weight)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ExternalUtxo) and self.coin == other.coin
-
-    def __hash__(self) -> int:
-        return hash(self.coin.outpoint)
-
-    def __repr__(self) -> str:
-        return f"<ExternalUtxo {self.coin.outpoint}>"
 
 
 class TxBuilder:

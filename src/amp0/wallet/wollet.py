@@ -36,9 +36,11 @@ from amp0.wallet.persistence import Record, WolletFile, without_proofs
 from amp0.wallet.scripts import MAX_INDEX, Opener, ScriptBook
 
 if TYPE_CHECKING:
+    from amp0.elements.keys import SecretKey
     from amp0.elements.pset import Pset
     from amp0.network import Network
     from amp0.wallet.details import PsetDetails
+    from amp0.wallet.external import ExternalUtxo
 
 __all__ = ["WalletChanges", "WalletTx", "WalletTxOut", "Wollet", "WolletBuilder"]
 
@@ -421,6 +423,28 @@ class Wollet:
         from amp0.wallet.details import PsetDetails
 
         return PsetDetails.of(self, pset)
+
+    def add_details(self, pset: Pset) -> Pset:
+        """A PSET made elsewhere with what our signers need: spent outputs, scripts, key origins."""
+        from amp0.wallet.external import add_details
+
+        return add_details(self, pset)
+
+    def extract_wallet_utxos(self, pset: Pset) -> list[ExternalUtxo]:
+        """The coins that a PSET will give this wallet, to be spent by a next transaction."""
+        from amp0.wallet.external import created_utxos
+
+        return created_utxos(self, pset)
+
+    def unblind_utxos_with(self, blinding_key: SecretKey) -> list[ExternalUtxo]:
+        """Unspent outputs on our scripts that were blinded for another key, opened with that key."""
+        from amp0.wallet.external import utxos_opened_with
+
+        return utxos_opened_with(self, blinding_key)
+
+    def is_spent(self, outpoint: OutPoint) -> bool:
+        """Whether a known transaction, confirmed or not, spends an output."""
+        return self._history.spender(outpoint) is not None
 
     # -- on disk -----------------------------------------------------------------------------
 
