@@ -257,6 +257,8 @@ class WolletDescriptor:
         purposes = {"wpkh": 84, "shwpkh": 49}
         if script_variant not in purposes:
             raise InvalidDescriptor(f"variant {script_variant!r} is not supported; choose wpkh or shwpkh")
+        if not 0 <= account_num < HARDENED:
+            raise InvalidDescriptor(f"an account number is between 0 and {HARDENED - 1}, not {account_num}")
         try:
             blinding: Slip77 | SecretKey
             if master_blinding_key.startswith("slip77("):
