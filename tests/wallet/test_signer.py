@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from amp0.elements import pset_fields as f
-from amp0.elements.keys import DerivationPath, Mnemonic
+from amp0.elements.keys import DerivationPath, ExtendedKey, Mnemonic
 from amp0.elements.pset import Pset, PsetOutput
 from amp0.elements.script import multisig_2of2, p2sh, p2wsh
 from amp0.errors import InvalidInput, InvalidPset, SignerError, WrongSigner
@@ -182,7 +182,6 @@ def replace_output(pset: Pset, index: int, changes: dict[bytes, bytes]) -> Pset:
 
 def test_D19_change_must_pay_to_the_keys_it_names() -> None:
     pset = Pset(CASES["drain"]["pset"])
-    claim = pset.outputs()[0].fields
     witness_script = pset.inputs()[0].witness_script
     assert witness_script is not None
     # Somebody else's script behind our key's name.
@@ -190,23 +189,65 @@ def test_D19_change_must_pay_to_the_keys_it_names() -> None:
         signer().sign(replace_output(pset, 0, {f.O_SCRIPT: b"\x00\x14" + b"\x07" * 20}))
     with pytest.raises(InvalidPset, match="output 0 claims to be change"):
         signer().sign(replace_output(pset, 0, {f.O_WITNESS_SCRIPT: witness_script}))
-    # Our key beside a stranger's: coins that only the stranger could release with us.
+
+
+def hostage_change(pset: Pset, stranger: bytes) -> Pset:
+    """The change moved to a 2-of-2 of ours and a stranger's key: nobody but the stranger can free it."""
+    claim = pset.outputs()[0].fields
+    origins = {k[1:]: v for k, v in claim.items() if k[:1] == f.O_BIP32}
+    ours = next(k for k, v in origins.items() if v[:4].hex() == signer().fingerprint())
+    service = next(k for k in origins if k != ours)
+    script = multisig_2of2(stranger, ours)
+    outputs = pset.outputs()
+    fields = {key: value for key, value in claim.items() if key != f.O_BIP32 + service}
+    fields |= {
+        f.O_WITNESS_SCRIPT: script,
+        f.O_REDEEM_SCRIPT: p2wsh(script),
+        f.O_SCRIPT: p2sh(p2wsh(script)),
+        f.O_BIP32 + stranger: origins[service],
+    }
+    outputs[0] = PsetOutput(fields)
+    return Pset.of(pset.fields, pset.inputs(), outputs)
+
+
+def test_D19_change_beside_a_strangers_key_is_refused() -> None:
+    pset = Pset(CASES["drain"]["pset"])
+    stranger = ExtendedKey.from_seed(b"\x07" * 32, main=False).public()
+    service = next(
+        (key, value) for key, value in pset.fields.items()
+        if key[:1] == f.G_XPUB and value[:4].hex() != signer().fingerprint()
+    )  # fmt: skip
+    path = next(p for fp, p in pset.outputs()[0].derivations.values() if fp.hex() != signer().fingerprint())
+    taken = hostage_change(pset, stranger.child(path[-1]).public_key)
+    # The stranger's account key, under the name of the service's.
+    listed = {**taken.fields, f.G_XPUB + stranger.to_bytes(): service[1]}
+    replaced = {key: value for key, value in listed.items() if key != service[0]}
+    stripped = {key: value for key, value in taken.fields.items() if key[:1] != f.G_XPUB}
+    for top in (taken.fields, listed, replaced, stripped):
+        with pytest.raises(InvalidPset, match="other signer"):
+            signer().sign(Pset.of(top, taken.inputs(), taken.outputs()))
+    # The stranger's key without any origin.
+    outputs = taken.outputs()
+    bare = {
+        k: v for k, v in outputs[0].fields.items() if v != service[1] and k[1:] != stranger.child(path[-1]).public_key
+    }
+    outputs[0] = PsetOutput(bare)
+    with pytest.raises(InvalidPset, match="other signer"):
+        signer().sign(Pset.of(listed, taken.inputs(), outputs))
+
+
+def test_D19_change_in_an_unknown_script_is_refused() -> None:
+    pset = Pset(CASES["drain"]["pset"])
+    claim = pset.outputs()[0].fields
     ours = next(k[1:] for k, v in claim.items() if k[:1] == f.O_BIP32 and v[:4].hex() == signer().fingerprint())
-    stranger = b"\x02" + b"\x11" * 32
-    hostage = multisig_2of2(stranger, ours)
-    origin = next(v for k, v in claim.items() if k[:1] == f.O_BIP32 and k[1:] != ours)
-    taken = replace_output(
+    script = b"\x21" + ours + b"\x75\x51"
+    odd = replace_output(
         pset,
         0,
-        {
-            f.O_WITNESS_SCRIPT: hostage,
-            f.O_REDEEM_SCRIPT: p2wsh(hostage),
-            f.O_SCRIPT: p2sh(p2wsh(hostage)),
-            f.O_BIP32 + stranger: origin,
-        },
+        {f.O_WITNESS_SCRIPT: script, f.O_REDEEM_SCRIPT: p2wsh(script), f.O_SCRIPT: p2sh(p2wsh(script))},
     )
-    with pytest.raises(InvalidPset, match="other signer"):
-        signer().sign(taken)
+    with pytest.raises(InvalidPset, match="output 0"):
+        signer().sign(odd)
 
 
 def test_ordinary_wallets_are_signed_and_finished() -> None:

@@ -33,7 +33,8 @@ from amp0.errors import InvalidPset, UnblindError
 
 # Fields in which two honest copies of one PSET may differ: their proofs and signatures draw
 # randomness. Where two copies are combined, ours stays.
-_MAY_DIFFER = frozenset({f.I_VALUE_PROOF, f.I_ASSET_PROOF, f.O_VALUE_PROOF, f.O_ASSET_PROOF})
+_INPUT_PROOFS = frozenset({f.I_VALUE_PROOF, f.I_ASSET_PROOF})
+_OUTPUT_PROOFS = frozenset({f.O_VALUE_PROOF, f.O_ASSET_PROOF})
 
 
 class Pset:
@@ -62,9 +63,7 @@ class Pset:
         return self
 
     @classmethod
-    def of(
-        cls, top: Mapping[bytes, bytes], inputs: Iterable[PsetInput], outputs: Iterable[PsetOutput]
-    ) -> Pset:
+    def of(cls, top: Mapping[bytes, bytes], inputs: Iterable[PsetInput], outputs: Iterable[PsetOutput]) -> Pset:
         """From a global map and finished inputs and outputs; the counts are put in here."""
         self = cls.__new__(cls)
         self._inputs = tuple(inputs)
@@ -89,9 +88,7 @@ class Pset:
 
     def to_bytes(self) -> bytes:
         """The bytes of the PSET, fields in the order they came."""
-        return f.write_maps(
-            self._top, tuple(i.fields for i in self._inputs), tuple(o.fields for o in self._outputs)
-        )
+        return f.write_maps(self._top, tuple(i.fields for i in self._inputs), tuple(o.fields for o in self._outputs))
 
     def __str__(self) -> str:
         return base64.b64encode(self.to_bytes()).decode("ascii")
@@ -196,15 +193,15 @@ class Pset:
         inputs = []
         for mine, theirs in zip(self._inputs, other._inputs, strict=True):
             fields = mine.fields
-            for key, value in _additions(fields, theirs.fields).items():
+            for key, value in _additions(fields, theirs.fields, _INPUT_PROOFS).items():
                 fields = f.with_input_field(fields, key, value)
             inputs.append(PsetInput(fields))
         outputs = []
         for mine_out, theirs_out in zip(self._outputs, other._outputs, strict=True):
-            extra = _additions(mine_out.fields, theirs_out.fields)
+            extra = _additions(mine_out.fields, theirs_out.fields, _OUTPUT_PROOFS)
             merged = f.in_output_order({**mine_out.fields, **extra}) if extra else mine_out.fields
             outputs.append(PsetOutput(merged))
-        top = {**self._top, **_additions(self._top, other._top)}
+        top = {**self._top, **_additions(self._top, other._top, frozenset())}
         return Pset.of(top, inputs, outputs)
 
     def _digest(self, index: int) -> Digest:
@@ -227,14 +224,19 @@ class Pset:
         return self.finalized().extract_tx()
 
 
-def _additions(mine: f.Map, theirs: f.Map) -> dict[bytes, bytes]:
+def _additions(mine: f.Map, theirs: f.Map, may_differ: frozenset[bytes]) -> dict[bytes, bytes]:
+    """What another copy of a map has and this one has not."""
     extra = {}
     for key, value in theirs.items():
         if key not in mine:
             extra[key] = value
-        elif mine[key] != value and key not in _MAY_DIFFER and key[:1] != f.I_PARTIAL_SIG:
+        elif mine[key] != value and key not in may_differ and not _is_signature(key, may_differ):
             raise InvalidPset(f"the PSETs contradict each other in field {key[:7].hex()}")
     return extra
+
+
+def _is_signature(key: bytes, proofs: frozenset[bytes]) -> bool:
+    return proofs is _INPUT_PROOFS and key[:1] == f.I_PARTIAL_SIG
 
 
 # -- AMP0 -------------------------------------------------------------------------------------
@@ -384,9 +386,7 @@ def _nonce(index: int, output: PsetOutput, text: str) -> bytes:
     except ValueError:
         nonce = b""
     if len(nonce) != 32 or len(text) != 64:
-        raise InvalidPset(
-            f"Invalid blinding nonce of output {index}: it is blinded and needs 64 hex characters"
-        )
+        raise InvalidPset(f"Invalid blinding nonce of output {index}: it is blinded and needs 64 hex characters")
     return nonce
 
 

@@ -12,10 +12,9 @@ other would let somebody change the outputs afterwards.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from amp0.elements import pset_fields as f
 from amp0.elements.descriptor import WolletDescriptor
@@ -33,7 +32,7 @@ from amp0.elements.keys import (
 from amp0.elements.pset import Pset
 from amp0.elements.pset_finalize import Spend, spend_of
 from amp0.elements.pset_io import PsetInput, PsetOutput
-from amp0.elements.script import hash160, p2sh, p2wpkh, p2wsh
+from amp0.elements.script import hash160, p2sh, p2wpkh, p2wsh, parse_multisig_2of2
 from amp0.elements.sighash import SIGHASH_ALL
 from amp0.errors import InvalidInput, InvalidKey, InvalidPset, SignerError, WrongSigner
 from amp0.network import Network
@@ -221,8 +220,9 @@ class Signer:
                 "sign with the signer whose account this PSET spends from"
             )
         spends = {i: self._checked_spend(i, txin, key) for i, txin, key in owned}
+        partners = self._partners(pset, [txin for _, txin, _ in owned])
         for i, output in enumerate(pset.outputs()):
-            self._check_claim(keys, pset, i, output)
+            self._check_claim(keys, partners, i, output)
         changed: dict[int, PsetInput] = {}
         for i, txin, key in owned:
             if txin.is_finalized:
@@ -253,10 +253,29 @@ class Signer:
             raise InvalidPset(f"input {index} names a key of this signer that its script does not have")
         return spend
 
-    def _check_claim(self, keys: _KeyCache, pset: Pset, index: int, output: PsetOutput) -> None:
-        """Refuse an output that claims a key of this seed and does not pay to it."""
-        claims = [p for p, (fp, _) in output.derivations.items() if fp == self._fingerprint]
-        if not claims:
+    def _partners(self, pset: Pset, owned: list[PsetInput]) -> list[_Account]:
+        """The account keys of other signers that the inputs of ours are really locked with.
+
+        The scripts of the inputs are proven by then, so the keys in them are facts; account keys
+        that a PSET merely lists are not.
+        """
+        others = [
+            (pubkey, fingerprint, path)
+            for txin in owned
+            for pubkey, (fingerprint, path) in txin.derivations.items()
+            if fingerprint != self._fingerprint
+        ]
+        partners = []
+        for field, value in pset.fields.items():
+            if field[:1] == f.G_XPUB:
+                account = _Account.read(field[1:], value)
+                if account is not None and any(account.derives(*other) for other in others):
+                    partners.append(account)
+        return partners
+
+    def _check_claim(self, keys: _KeyCache, partners: list[_Account], index: int, output: PsetOutput) -> None:
+        """Refuse an output that claims a key of this seed and is not change of the same account."""
+        if all(fingerprint != self._fingerprint for fingerprint, _ in output.derivations.values()):
             return
         key = self._own_key(keys, output)
         if key is None or not _pays_to(output, key.public_key):
@@ -264,11 +283,12 @@ class Signer:
                 f"output {index} claims to be change of this wallet and is not; do not sign this PSET, "
                 "find out who made it"
             )
-        for pubkey, (fingerprint, path) in output.derivations.items():
-            if fingerprint != self._fingerprint and not _derives(pset.fields, pubkey, fingerprint, path):
+        for pubkey in _other_keys(output, key.public_key):
+            origin = output.derivations.get(pubkey)
+            if origin is None or not any(account.derives(pubkey, *origin) for account in partners):
                 raise InvalidPset(
-                    f"output {index} claims to be change of this wallet, but the key of its other "
-                    "signer is not the account's; do not sign this PSET"
+                    f"output {index} claims to be change of this wallet, but its other key is not that of "
+                    "the account's other signer; do not sign this PSET"
                 )
 
     def __repr__(self) -> str:
@@ -309,19 +329,37 @@ def _pays_to(output: PsetOutput, pubkey: bytes) -> bool:
     return redeem == program and output.script == p2sh(redeem)
 
 
-def _derives(top: Mapping[bytes, bytes], pubkey: bytes, fingerprint: bytes, path: tuple[int, ...]) -> bool:
-    """Whether a key of another signer comes from one of the account keys the PSET names.
+def _other_keys(output: PsetOutput, pubkey: bytes) -> list[bytes]:
+    """The keys beside ours in the witness script of an output."""
+    witness_script = output.fields.get(f.O_WITNESS_SCRIPT)
+    if witness_script is None:
+        return []
+    pair = parse_multisig_2of2(witness_script)
+    # A script of another shape gives no key a place we know: treat it as holding a stranger's.
+    return [key for key in pair if key != pubkey] if pair is not None else [b""]
 
-    Without account keys nothing can be said, and nothing is refused.
-    """
-    accounts = [(key[1:], f.read_origin(value)) for key, value in top.items() if key[:1] == f.G_XPUB]
-    if not accounts:
-        return True
-    for raw, (origin, prefix) in accounts:
-        if origin == fingerprint and path[: len(prefix)] == prefix:
-            try:
-                if ExtendedKey.from_bytes(raw).derive(path[len(prefix) :]).public_key == pubkey:
-                    return True
-            except InvalidKey:
-                continue
-    return False
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """An account key listed in a PSET, with its origin."""
+
+    xpub: ExtendedKey
+    fingerprint: bytes
+    path: tuple[int, ...]
+
+    @classmethod
+    def read(cls, raw: bytes, origin: bytes) -> Self | None:
+        try:
+            return cls(ExtendedKey.from_bytes(raw), *f.read_origin(origin))
+        except InvalidKey:
+            return None
+
+    def derives(self, pubkey: bytes, fingerprint: bytes, path: tuple[int, ...]) -> bool:
+        """Whether ``pubkey`` is this account's key at ``path``."""
+        depth = len(self.path)
+        if fingerprint != self.fingerprint or path[:depth] != self.path:
+            return False
+        try:
+            return self.xpub.derive(path[depth:]).public_key == pubkey
+        except InvalidKey:
+            return False

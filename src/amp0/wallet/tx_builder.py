@@ -299,8 +299,11 @@ class TxBuilder:
 
     def _build(self, wollet: Wollet) -> Built:
         descriptor = wollet.descriptor()
-        if wollet.network.genesis_hash() != self._network.genesis_hash():
-            raise NetworkMismatch(f"the builder is for {self._network.name} and the wollet for {wollet.network.name}")
+        ours, theirs = self._network, wollet.network
+        if (ours.genesis_hash(), ours.policy_asset()) != (theirs.genesis_hash(), theirs.policy_asset()):
+            raise NetworkMismatch(
+                f"the builder is for {ours.name} and the wollet for {theirs.name} (or for another policy asset)"
+            )
         if wollet.is_amp0() and (self._issue is not None or self._reissues):
             raise WalletError(
                 "an AMP0 server does not cosign issuances; AMP0 assets are issued through the issuer API, "
