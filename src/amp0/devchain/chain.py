@@ -105,40 +105,48 @@ class Chain:
             self._journal = opened
 
     # -- reading -----------------------------------------------------------------------------
+    # Under the lock, so that nobody sees a chain in the middle of a reorganisation.
 
     @property
     def tip(self) -> BlockEntry:
         """The newest block."""
-        return self._blocks[-1]
+        with self.lock:
+            return self._blocks[-1]
 
     @property
     def height(self) -> int:
         """Height of the newest block."""
-        return self._blocks[-1].height
+        return self.tip.height
 
     def block_at(self, height: int) -> BlockEntry | None:
         """The block at a height of the present chain."""
-        return self._blocks[height] if 0 <= height < len(self._blocks) else None
+        with self.lock:
+            return self._blocks[height] if 0 <= height < len(self._blocks) else None
 
     def block(self, block_hash: BlockHash) -> BlockEntry | None:
         """A block by id, one that a reorganisation left behind included."""
-        return self._by_hash.get(block_hash) or self._stale.get(block_hash)
+        with self.lock:
+            return self._by_hash.get(block_hash) or self._stale.get(block_hash)
 
     def is_connected(self, block_hash: BlockHash) -> bool:
         """Whether the block is part of the present chain."""
-        return block_hash in self._by_hash
+        with self.lock:
+            return block_hash in self._by_hash
 
     def entry(self, txid: Txid) -> TxEntry | None:
         """A transaction of the mempool or the present chain."""
-        return self._entries.get(txid)
+        with self.lock:
+            return self._entries.get(txid)
 
     def script(self, script: bytes) -> ScriptEntry | None:
         """The history of a script."""
-        return self.index.scripts.get(script)
+        with self.lock:
+            return self.index.scripts.get(script)
 
     def spender(self, outpoint: OutPoint) -> tuple[Txid, int] | None:
         """Transaction and input that spend an output, mempool included."""
-        return self.index.spenders.get(outpoint)
+        with self.lock:
+            return self.index.spenders.get(outpoint)
 
     def coin(self, outpoint: OutPoint) -> Coin | None:
         """The output if nobody has spent it yet, neither in a block nor in the mempool."""
