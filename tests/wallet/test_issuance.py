@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from amp0.elements.confidential import verify_amounts
-from amp0.elements.hashes import asset_id_to_bytes
+from amp0.elements.confidential import issued_asset, verify_amounts
+from amp0.elements.hashes import asset_id_to_bytes, asset_id_to_str
 from amp0.elements.pset import Pset
 from amp0.elements.transaction import Transaction
 from amp0.errors import InsufficientFunds, InvalidAddress, InvalidInput, WalletError
@@ -207,3 +208,19 @@ def test_issuance_is_lwks(satoshi: int, tokens: int) -> None:
     assert str(reread.extract_tx()) == str(pset.extract_tx())
     assert str(Pset(str(peer)).extract_tx()) == str(peer.extract_tx())
     verify_amounts(pset.extract_tx(), pset.spent_outputs())
+
+
+def test_an_asset_with_a_hidden_amount_is_not_reissued_in_the_open() -> None:
+    """The token's flavour follows the first issuance for ever; a node would refuse the other one."""
+    wollet, _, _ = issued_wollet(1000, 1)
+    tx = next(t.tx() for t in wollet.transactions() if t.type() == "issuance")
+    at = next(i for i, txin in enumerate(tx.vin) if txin.issuance)
+    issuance = tx.vin[at].issuance
+    assert issuance is not None
+    hidden = tx.replace_input(at, issuance=replace(issuance, amount_field=b"\x08" + b"\x01" * 32))
+    asset, _ = issued_asset(hidden.vin[at])
+    found = find_issuance(asset, [hidden])
+    assert found is not None
+    assert found.blinded
+    with pytest.raises(WalletError, match="hidden amount"):
+        TxBuilder(NETWORK).reissue_asset(asset_id_to_str(asset), 5, None, hidden).finish(wollet)
