@@ -192,6 +192,7 @@ class Connection:
         self._topics: dict[int, str] = {}
         self._outgoing: list[str | bytes] = []
         self._sending = False
+        self._flush_is_due = False
         self._closed = False
         self._over = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -241,7 +242,10 @@ class Connection:
             self._spawn(self.drop(CLOSE_POLICY))
             return
         self._peer.event(number, publication, payload)
-        self._spawn(self._flush())
+        self._outgoing.extend(self._peer.data_to_send())
+        if not self._sending and not self._flush_is_due:
+            self._flush_is_due = True
+            self._spawn(self._flush())
 
     def become(self, session: Session) -> None:
         """Change who is logged in. Topics that the new session may not hear fall silent."""
@@ -354,6 +358,7 @@ class Connection:
         self._peer.unsubscribed(message.request, message.subscription)
 
     async def _flush(self) -> None:
+        self._flush_is_due = False
         self._outgoing.extend(self._peer.data_to_send())
         if self._sending:
             # Whoever is sending takes these along, in order.
