@@ -23,7 +23,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -136,9 +136,10 @@ def _four_digits(url: str) -> str:
 
 @dataclass
 class LwkPeer:
-    """A process with LWK in it. Scripts share one namespace that begins with LWK's names. A context manager."""
+    """A process with LWK in it. Scripts share a namespace that begins with LWK's names. A context manager."""
 
     process: subprocess.Popen[str]
+    name: str = ""
 
     @classmethod
     def start(cls, copy: Path | None = None) -> Self:
@@ -156,6 +157,10 @@ class LwkPeer:
         )
         return cls(process)
 
+    def space(self, name: str) -> Self:
+        """The same process with another namespace."""
+        return replace(self, name=name)
+
     def run(self, script: str, **values: Any) -> Any:
         """Run a script with ``values`` among its names; what it leaves in ``result``, which is JSON.
 
@@ -164,7 +169,7 @@ class LwkPeer:
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(json.dumps({"script": script, "values": values}) + "\n")
+        stdin.write(json.dumps({"space": self.name, "script": script, "values": values}) + "\n")
         stdin.flush()
         answer = json.loads(stdout.readline() or '{"kind": "Ended", "text": "the process has ended"}')
         if "kind" in answer:

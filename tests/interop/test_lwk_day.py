@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,115 +10,30 @@ import sqlalchemy as sa
 from amp0.errors import Amp0Error
 from amp0.local.stack import Stack
 from amp0.server.store import schema
+from tests.interop.days import (
+    ACCOUNT,
+    BROADCAST,
+    CLIENTS,
+    CONNECT,
+    COSIGN,
+    LBTC,
+    LOGIN,
+    RECEIVE,
+    SIGN,
+    SIGNER,
+    SYNC,
+    WOLLET,
+    Day,
+)  # fmt: skip
 from tests.interop.lwk_peer import LwkFailed, LwkPeer
 
 pytestmark = pytest.mark.interop
 
-LBTC = "5ac9f65c0efcc4775e0baec4ec03abdde22473cd3cf33c0419ca290e0751b225"
-
-# The Python of the seed, step by step, word for word but for network, URL and placeholders.
-SIGNER = """
-network = Network.regtest_default()
-signer = Signer(Mnemonic(mnemonic), network)
-signer_data = signer.amp0_signer_data()
-"""
-LOGIN = """
-amp0 = Amp0Connected(network, signer_data)
-challenge = amp0.get_challenge()
-sig = signer.amp0_sign_challenge(challenge)
-amp0 = amp0.login(sig)
-"""
-ACCOUNT = """
-pointer = amp0.next_account()
-account_xpub = signer.amp0_account_xpub(pointer)
-amp_id = amp0.create_amp0_account(pointer, account_xpub)
-result = {"pointer": pointer, "amp_id": amp_id}
-"""
-WATCH_ONLY = """
-amp0.create_watch_only(username, password)
-"""
-CONNECT = """
-amp0 = Amp0(network, username, password, amp_id)
-result = {"last_index": amp0.last_index(), "amp_id": amp0.amp_id(), "descriptor": str(amp0.wollet_descriptor())}
-"""
-RECEIVE = """
-address = amp0.address(None)
-addr = str(address.address())
-result = {"address": addr, "index": address.index(), "last_index": amp0.last_index()}
-"""
-CLIENTS = {
-    "waterfalls": "client = EsploraClient.new_waterfalls(url, network)",
-    "esplora": "client = EsploraClient(url, network)",
-    "waterfalls client": "client = WaterfallsClient(url, network)",
-}
-WOLLET = """
-wollet_descriptor = amp0.wollet_descriptor()
-wollet = Wollet(network, wollet_descriptor, None)
-"""
-SYNC = """
-last_index = amp0.last_index()
-update = client.full_scan_to_index(wollet, last_index)
-if update is not None:
-    wollet.apply_update(update)
-balance = wollet.balance()
-txs = wollet.transactions()
-result = {
-    "balance": balance,
-    "transactions": [
-        {"txid": str(tx.txid()), "type": tx.type(), "height": tx.height(), "fee": tx.fee(), "balance": tx.balance()}
-        for tx in txs
-    ],
-}
-"""
-SIGN = """
-pset = amp0pset.pset()
-pset = signer.sign(pset)
-amp0pset = Amp0Pset(pset, amp0pset.blinding_nonces())
-"""
-COSIGN = """
-tx = amp0.sign(amp0pset)
-result = {"txid": str(tx.txid()), "fee": tx.fee(network.policy_asset()), "tx": str(tx)}
-"""
-BROADCAST = """
-txid = client.broadcast(tx)
-result = str(txid)
-"""
-
-
-@dataclass
-class Day:
-    """One LWK wallet with an account here, and the chain it looks at."""
-
-    lwk: LwkPeer
-    stack: Stack
-    username: str
-    password: str = "correct horse"
-
-    def run(self, *scripts: str, **values: Any) -> Any:
-        return self.lwk.run("\n".join(scripts), url=self.stack.chain_url, **values)
-
-    def open(self) -> dict[str, Any]:
-        """Steps 1 and 2: signer, login, account, watch-only credentials."""
-        mnemonic = self.lwk.run("result = str(Mnemonic.from_random(12))")
-        made: dict[str, Any] = self.run(SIGNER, LOGIN, ACCOUNT, mnemonic=mnemonic)
-        self.run(WATCH_ONLY, username=self.username, password=self.password)
-        return made | {"mnemonic": mnemonic}
-
-    def funded(self, satoshi: int = 100_000) -> None:
-        """Steps 1 to 4: an account with one confirmed coin that the wollet knows."""
-        self.open()
-        self.run(CONNECT)
-        self.stack.dev.faucet(self.run(RECEIVE)["address"], satoshi)
-        self.stack.dev.mine()
-        assert self.run(CLIENTS["waterfalls"], WOLLET, SYNC)["balance"] == {LBTC: satoshi}
-
 
 @pytest.fixture
-def day(lwk: LwkPeer, stack: Stack, request: pytest.FixtureRequest) -> Iterator[Day]:
-    """A day with a user name of its own."""
-    yield Day(lwk, stack, username=f"user of {request.node.name}")
-    # What one test leaves in the process must not be found by the next.
-    lwk.run("globals().update(dict.fromkeys(('amp0', 'wollet', 'client', 'signer', 'tx', 'amp0pset')))")
+def day(lwk: LwkPeer, stack: Stack, request: pytest.FixtureRequest) -> Day:
+    """A day with names of its own."""
+    return Day(lwk.space(request.node.name), stack, f"user of {request.node.name}")
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -159,11 +72,11 @@ def test_the_whole_day(day: Day, client: str) -> None:
 def test_the_account_is_found_again_by_its_signer_and_counts_on(day: Day) -> None:
     made = day.open()
     day.run(SIGNER, LOGIN, mnemonic=made["mnemonic"])
-    assert day.lwk.run("result = amp0.get_amp_ids()") == [made["amp_id"]]
+    assert day.peer.run("result = amp0.get_amp_ids()") == [made["amp_id"]]
     second = day.run(ACCOUNT)
     assert second["pointer"] == 2
     assert second["amp_id"] != made["amp_id"]
-    assert day.lwk.run("result = amp0.get_amp_ids()") == [made["amp_id"], second["amp_id"]]
+    assert day.peer.run("result = amp0.get_amp_ids()") == [made["amp_id"], second["amp_id"]]
 
 
 def test_an_asset_is_received_and_sent_with_its_fee_in_lbtc(day: Day) -> None:
@@ -173,7 +86,7 @@ def test_an_asset_is_received_and_sent_with_its_fee_in_lbtc(day: Day) -> None:
     day.stack.dev.faucet(address, 700, asset)
     day.stack.dev.mine()
     assert day.run(SYNC)["balance"] == {LBTC: 100_000, asset: 700}
-    elsewhere = day.lwk.run(
+    elsewhere = day.peer.run(
         "elsewhere = Wollet(network, Signer.random(network).wpkh_slip77_descriptor(), None)\n"
         "result = str(elsewhere.address(None).address())"
     )

@@ -12,7 +12,7 @@ made for another key): they are listed too, because somebody will ask where that
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from amp0.chain.backend import TxStatus
@@ -24,6 +24,7 @@ from amp0.elements.transaction import OutPoint, Transaction, TxOut
 
 if TYPE_CHECKING:
     from amp0.elements.address import Address
+    from amp0.elements.descriptor import WolletDescriptor
     from amp0.network import Network
 
 BURN_SCRIPT = b"\x6a"
@@ -64,6 +65,7 @@ class WalletTxOut:
     coin: Coin
     status: TxStatus
     spent: bool = False
+    descriptor: WolletDescriptor | None = field(default=None, compare=False)
 
     @property
     def txout(self) -> TxOut:
@@ -104,10 +106,13 @@ class WalletTxOut:
         return TxOutSecrets(self.coin.opening)
 
     def address(self) -> Address:
-        """The plain (unconfidential) address of the script, as LWK gives it."""
+        """The confidential address that was paid, as LWK gives it; the plain one where no descriptor is known."""
         from amp0.elements.address import Address
 
-        return Address.from_script(self.network, self.coin.txout.script)
+        script = self.coin.txout.script
+        if self.descriptor is None:
+            return Address.from_script(self.network, script)
+        return Address.from_script(self.network, script, self.descriptor.blinding_pubkey(script))
 
     def script_pubkey(self) -> Script:
         """The output script."""
@@ -201,9 +206,7 @@ class WalletTx:
             if out.is_fee():
                 asset = out.asset() or ""
                 fees[asset] = fees.get(asset, 0) + (out.explicit_value or 0)
-        if balance and all(
-            balance.get(asset, 0) == -fees.get(asset, 0) for asset in balance.keys() | fees.keys()
-        ):
+        if balance and all(balance.get(asset, 0) == -fees.get(asset, 0) for asset in balance.keys() | fees.keys()):
             return "redeposit"
         if not balance:
             return "unknown"
@@ -241,8 +244,9 @@ class WalletTx:
 class History:
     """Transactions with their statuses, and the outputs of ours that they make and spend."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, descriptor: WolletDescriptor | None = None) -> None:
         self.network = network
+        self.descriptor = descriptor
         self.transactions: dict[Txid, Transaction] = {}
         self.statuses: dict[Txid, TxStatus] = {}
         self.coins: dict[OutPoint, Coin] = {}
@@ -339,7 +343,8 @@ class History:
     def wallet_output(self, coin: Coin) -> WalletTxOut:
         """A coin as its public form."""
         outpoint = coin.outpoint
-        return WalletTxOut(self.network, coin, self.statuses[outpoint.hash], outpoint in self._spender)
+        status, spent = self.statuses[outpoint.hash], outpoint in self._spender
+        return WalletTxOut(self.network, coin, status, spent, self.descriptor)
 
     def utxos(self) -> list[WalletTxOut]:
         """Unspent coins, largest amount first, ties in the order of outpoints."""

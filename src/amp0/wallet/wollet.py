@@ -102,13 +102,11 @@ class Wollet:
         self._amp0 = descriptor.is_amp0()
         self._scripts = ScriptBook(descriptor)
         self._opener = Opener(self._scripts)
-        self._history = History(network)
+        self._history = History(network, descriptor)
         self._tip: BlockHeader | None = None
         self._last_used: tuple[int | None, ...] = (None,) * self._scripts.chains
         self._to_index = 0
-        self._state = sha256(
-            b"amp0 wollet state" + network.genesis_hash().encode() + str(descriptor).encode()
-        )
+        self._state = sha256(b"amp0 wollet state" + network.genesis_hash().encode() + str(descriptor).encode())
         self._file: WolletFile | None = None
         self._compact_at = _COMPACT_BYTES
         if datadir is not None:
@@ -192,9 +190,7 @@ class Wollet:
     def _change_pointers_used(self) -> list[int]:
         history = self._history
         own_spends = {
-            txid
-            for txid, tx in history.transactions.items()
-            if any(txin.prevout in history.coins for txin in tx.vin)
+            txid for txid, tx in history.transactions.items() if any(txin.prevout in history.coins for txin in tx.vin)
         }
         used = {coin.index for coin in history.coins.values() if coin.outpoint.hash in own_spends}
         return sorted((i for i in used if 1 <= i <= LAST_LOCAL_POINTER), reverse=True) or [1]
@@ -269,9 +265,7 @@ class Wollet:
         self._remember(update, openings)
         return changes
 
-    def apply_transaction(
-        self, tx: Transaction, openings: Mapping[int, Opening] | None = None
-    ) -> WalletChanges:
+    def apply_transaction(self, tx: Transaction, openings: Mapping[int, Opening] | None = None) -> WalletChanges:
         """Add an unconfirmed transaction at once, e.g. one just broadcast; kept until a scan misses it.
 
         ``openings`` (by output number) are those of outputs we made ourselves; they are checked
@@ -308,9 +302,7 @@ class Wollet:
             before = history.statuses.get(txid)
             if before is None:
                 continue
-            if status.confirmed and (
-                txid in fresh or before.height != status.height or not before.agrees(status)
-            ):
+            if status.confirmed and (txid in fresh or before.height != status.height or not before.agrees(status)):
                 confirmed.append(txid)
             elif before.confirmed and not status.confirmed:
                 unconfirmed.append(txid)
@@ -466,9 +458,7 @@ class Wollet:
         if self._file.records > _COMPACT_RECORDS or self._file.size > self._compact_at:
             self._compact()
 
-    def _slim(
-        self, content: Update | Transaction, openings: Mapping[OutPoint, Opening]
-    ) -> Update | Transaction:
+    def _slim(self, content: Update | Transaction, openings: Mapping[OutPoint, Opening]) -> Update | Transaction:
         ours: dict[Txid, list[int]] = {}
         for outpoint in openings:
             if self._history.spender(outpoint) is None:
