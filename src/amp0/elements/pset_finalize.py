@@ -73,9 +73,7 @@ def spend_of(psbt_input: PsetInput, index: int) -> Spend:
     if program is None or program[0] != 0:
         raise InvalidPset(f"input {index} spends a script this package cannot sign for")
     if len(program[1]) == 20:
-        keys = tuple(
-            key for key in (*psbt_input.signatures, *psbt_input.derivations) if hash160(key) == program[1]
-        )[:1]
+        keys = tuple(key for key in (*psbt_input.signatures, *psbt_input.derivations) if hash160(key) == program[1])[:1]
         if not keys:
             raise InvalidPset(f"input {index} does not name the key of the output it spends")
         return Spend(keys, p2pkh(program[1]), spent.value_field, script_sig, None)
