@@ -110,3 +110,18 @@ def blinded_spend(
 def explicit(satoshi: int, asset: bytes = POLICY_ASSET) -> Opening:
     """The opening of an explicit amount."""
     return Opening(asset, satoshi)
+
+
+def state(chain: Chain) -> tuple[object, ...]:
+    """Everything that two chains with the same blocks and mempool must agree on."""
+    return (
+        chain.tip.hash,
+        sorted((str(outpoint), coin.height) for outpoint, coin in chain._coins.items()),
+        sorted(map(str, chain._entries)),
+        sorted(map(str, chain.mempool.entries)),
+        sorted((str(outpoint), str(by)) for outpoint, (by, _) in chain.index.spenders.items()),
+        sorted(
+            (script.hex(), tuple(entry.confirmed), tuple(entry.mempool), tuple(sorted(map(str, entry.funded))))
+            for script, entry in chain.index.scripts.items()
+        ),
+    )

@@ -25,6 +25,7 @@ from tests.devchain.kit import (
     new_chain,
     output,
     spend,
+    state,
 )
 
 SCRIPT = p2wpkh(b"\x33" * 20)
@@ -339,20 +340,6 @@ def test_a_null_input_below_the_coinbase_is_refused() -> None:
 # -- reorganisation ----------------------------------------------------------------------------
 
 
-def _state(chain: Chain) -> tuple[object, ...]:
-    return (
-        chain.tip.hash,
-        sorted((str(outpoint), coin.height) for outpoint, coin in chain._coins.items()),
-        sorted(map(str, chain._entries)),
-        sorted(map(str, chain.mempool.entries)),
-        sorted((str(outpoint), str(by)) for outpoint, (by, _) in chain.index.spenders.items()),
-        sorted(
-            (script.hex(), tuple(entry.confirmed), tuple(entry.mempool), tuple(sorted(map(str, entry.funded))))
-            for script, entry in chain.index.scripts.items()
-        ),
-    )
-
-
 def test_transactions_return_to_the_mempool_in_order() -> None:
     chain, _ = new_chain()
     first = spend([free_coin(chain)])
@@ -380,13 +367,13 @@ def test_a_reorganisation_and_back_leaves_no_trace() -> None:
     raws = [bytes.fromhex(block["raw"]) for block in BLOCKS[1:]]
     for raw in raws:
         chain.submit_block(raw)
-    before = _state(chain)
+    before = state(chain)
     chain.reorg(32)
     assert chain.height == 0
     assert len(chain.mempool) > 10
     for raw in raws:
         chain.submit_block(raw)
-    assert _state(chain) == before
+    assert state(chain) == before
 
 
 def test_the_tip_never_gets_lower_for_those_who_look() -> None:
