@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def test_every_error_is_public() -> None:
         if isinstance(kind, type) and issubclass(kind, amp0.errors.Amp0Error)
     }
     assert tree - set(amp0.__all__) == set()
+
+
+def test_type_checkers_are_told_the_same_names() -> None:
+    tree = ast.parse(Path(amp0.__file__).read_text(encoding="utf-8"))
+    told = {
+        (found.module, alias.asname)
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for found in node.body
+        if isinstance(found, ast.ImportFrom)
+        for alias in found.names
+    }
+    assert told == {(module, name) for module, names in amp0._EXPORTS.items() for name in names}
 
 
 def test_the_version_is_that_of_the_package() -> None:

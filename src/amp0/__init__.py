@@ -10,7 +10,118 @@ with ``async`` are in :mod:`amp0.client` and :mod:`amp0.chain`; every error is d
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from amp0.blocking import (
+        Amp0 as Amp0,
+        Amp0Connected as Amp0Connected,
+        Amp0LoggedIn as Amp0LoggedIn,
+        EsploraClient as EsploraClient,
+        WaterfallsClient as WaterfallsClient,
+    )
+    from amp0.chain.backend import Update as Update
+    from amp0.elements.address import (
+        Address as Address,
+        AddressResult as AddressResult,
+    )
+    from amp0.elements.block import BlockHeader as BlockHeader
+    from amp0.elements.confidential import TxOutSecrets as TxOutSecrets
+    from amp0.elements.descriptor import (
+        Chain as Chain,
+        WolletDescriptor as WolletDescriptor,
+    )
+    from amp0.elements.hashes import (
+        BlockHash as BlockHash,
+        Txid as Txid,
+    )
+    from amp0.elements.keys import (
+        DerivationPath as DerivationPath,
+        Mnemonic as Mnemonic,
+        SecretKey as SecretKey,
+    )
+    from amp0.elements.pset import (
+        Amp0Pset as Amp0Pset,
+        Pset as Pset,
+    )
+    from amp0.elements.pset_io import (
+        PsetInput as PsetInput,
+        PsetIssuance as PsetIssuance,
+        PsetOutput as PsetOutput,
+    )
+    from amp0.elements.script import Script as Script
+    from amp0.elements.transaction import (
+        OutPoint as OutPoint,
+        Transaction as Transaction,
+        TxIn as TxIn,
+        TxOut as TxOut,
+    )
+    from amp0.errors import (
+        AddressNotIssued as AddressNotIssued,
+        AlteredTransaction as AlteredTransaction,
+        Amp0AddressError as Amp0AddressError,
+        Amp0BuildError as Amp0BuildError,
+        Amp0Error as Amp0Error,
+        Amp0ScanError as Amp0ScanError,
+        BackendUnavailable as BackendUnavailable,
+        BroadcastRejected as BroadcastRejected,
+        CallFailed as CallFailed,
+        ChainError as ChainError,
+        ConfigError as ConfigError,
+        ConnectionFailed as ConnectionFailed,
+        ConnectionTimeout as ConnectionTimeout,
+        CosignRefused as CosignRefused,
+        DeviceNotFound as DeviceNotFound,
+        ExplorerRefused as ExplorerRefused,
+        InsufficientFunds as InsufficientFunds,
+        InvalidAddress as InvalidAddress,
+        InvalidAmounts as InvalidAmounts,
+        InvalidBlock as InvalidBlock,
+        InvalidDescriptor as InvalidDescriptor,
+        InvalidInput as InvalidInput,
+        InvalidKey as InvalidKey,
+        InvalidMnemonic as InvalidMnemonic,
+        InvalidPset as InvalidPset,
+        InvalidTransaction as InvalidTransaction,
+        InvalidUpdate as InvalidUpdate,
+        LocalProtocolError as LocalProtocolError,
+        LoginFailed as LoginFailed,
+        NetworkMismatch as NetworkMismatch,
+        ProtocolError as ProtocolError,
+        RemoteProtocolError as RemoteProtocolError,
+        SignerError as SignerError,
+        StaleUpdate as StaleUpdate,
+        SuspiciousIndex as SuspiciousIndex,
+        TooManyInputs as TooManyInputs,
+        UnblindError as UnblindError,
+        UserCancelled as UserCancelled,
+        WalletError as WalletError,
+        WrongSigner as WrongSigner,
+    )
+    from amp0.network import Network as Network
+    from amp0.wallet.details import (
+        PsetBalance as PsetBalance,
+        PsetDetails as PsetDetails,
+        PsetSignatures as PsetSignatures,
+        Recipient as Recipient,
+    )
+    from amp0.wallet.external import ExternalUtxo as ExternalUtxo
+    from amp0.wallet.issuance import Contract as Contract
+    from amp0.wallet.signer import (
+        Amp0Signer as Amp0Signer,
+        Amp0SignerData as Amp0SignerData,
+        Bip as Bip,
+        DescriptorBlindingKey as DescriptorBlindingKey,
+        Signer as Signer,
+        Singlesig as Singlesig,
+    )
+    from amp0.wallet.tx_builder import TxBuilder as TxBuilder
+    from amp0.wallet.wollet import (
+        WalletTx as WalletTx,
+        WalletTxOut as WalletTxOut,
+        Wollet as Wollet,
+        WolletBuilder as WolletBuilder,
+    )
 
 __version__ = "0.1.0"
 

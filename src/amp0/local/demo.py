@@ -114,11 +114,8 @@ def walk(stack: Stack, report: Report) -> Outcome:
         payee = Wollet(network, Signer.random(network).wpkh_slip77_descriptor(), None)
         transaction = _spend(day, network, signer, amp0, wollet, payee, asset_id)
         txid, height = _broadcast(day, stack, chain, transaction)
-        for mine, scan in (
-            (wollet, lambda: chain.full_scan_to_index(wollet, amp0.last_index())),
-            (payee, lambda: chain.full_scan(payee)),
-        ):
-            mine.apply_update(scan())
+        wollet.apply_update(chain.full_scan_to_index(wollet, amp0.last_index()))
+        payee.apply_update(chain.full_scan(payee))
         if wollet.transaction(transaction.txid()).height() is None:
             raise ChainError("the payment is not in a block; look at the chain's log")
         return Outcome(
