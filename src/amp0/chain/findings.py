@@ -19,6 +19,11 @@ GAP = 20
 LOCAL_POINTERS = 20
 """Pointers of an AMP0 account that stock wallets use for change without asking the server."""
 
+MAX_BEYOND = 1000
+"""How far beyond the last issued pointer of an AMP0 account an explorer may show use."""
+MAX_SCAN = 1_000_000
+"""Highest index an ordinary wallet is followed to; an explorer could lead on for ever."""
+
 
 def scan_end(request: ScanRequest, last_used: int | None) -> int:
     """How many indexes of one chain have to be looked at: ``0 … scan_end - 1``.
@@ -61,6 +66,7 @@ class Findings:
         """Note that a transaction touches an address; whether its bytes have to be fetched."""
         last = self.last_used[chain]
         if last is None or index > last:
+            self._believe(index)
             self.last_used[chain] = index
         before = self.seen.get(txid)
         if before is None:
@@ -72,6 +78,15 @@ class Findings:
         elif before.timestamp is None or before.block_hash is None:
             self.seen[txid] = status
         return False
+
+    def _believe(self, index: int) -> None:
+        request = self.request
+        limit = request.to_index + MAX_BEYOND if request.is_amp0 else request.to_index + MAX_SCAN
+        if index > limit:
+            raise ChainError(
+                f"the explorer shows use of address {index}, far beyond the last index {request.to_index}; "
+                "read Amp0.last_index() again, and if it is right use another explorer"
+            )
 
     def is_new(self, txid: Txid) -> bool:
         """Whether the bytes of a transaction have to be fetched."""
