@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amp0.elements.keys import ExtendedKey
@@ -152,6 +152,7 @@ def test_names_and_regtest_with_another_asset() -> None:
     assert Network.regtest("aa" * 32).policy_asset() == "aa" * 32
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)

@@ -114,7 +114,8 @@ def test_watch_only_credentials(name: str, i: int) -> None:
     expected = vector["watch_only"]
     username, password = expected["username"], expected["password"]
     if name == "regtest":  # the scrypt of the other networks is the same work for the same names
-        assert c.watch_only_entropy(username, password).hex() == expected["scrypt_entropy"]
+        if i == 0:
+            assert c.watch_only_entropy(username, password).hex() == expected["scrypt_entropy"]
         keys = c.watch_only_keys(username, password)
         assert keys.username == expected["username_hash"]
         assert keys.password == expected["password_hash"]

@@ -188,8 +188,11 @@ class Peer:
     def receive(self, frame: str | bytes) -> list[Message | Ignored]:
         """What one frame from the peer means. Raises :class:`RemoteProtocolError`.
 
-        After that error a server has ABORT in its queue, and any peer is closed.
+        After that error a server has ABORT in its queue, and any peer is closed. What reaches a client that
+        has closed says nothing to it.
         """
+        if self.role is Role.CLIENT and self.state is State.CLOSED:
+            return []
         try:
             message = self.serializer.decode(frame, self.limits)
         except RemoteProtocolError as error:
