@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from amp0.devchain.app import DevChain
-from amp0.devchain.blocks import POLICY_ASSET, Block
+from amp0.devchain.blocks import OP_TRUE, POLICY_ASSET, Block
 from amp0.devchain.http import Reply
 from amp0.elements.block import BlockHeader
 from amp0.elements.confidential import unblind
-from amp0.elements.hashes import asset_id_to_str, sha256
+from amp0.elements.hashes import Txid, asset_id_to_bytes, asset_id_to_str, sha256
 from amp0.elements.script import p2wpkh
-from amp0.elements.transaction import Transaction
+from amp0.elements.transaction import OutPoint, Transaction, TxIn, TxOut
 from tests.devchain.kit import BLINDING_KEY, START, free_coin, spend
 from tests.devchain.web import address, dev, get, new_app, request
 
@@ -266,6 +266,35 @@ def test_assets() -> None:
     assert not stats["has_blinded_issuances"]
     policy = get(built, f"/asset/{asset_id_to_str(POLICY_ASSET)}").json()
     assert policy["chain_stats"]["issued_amount"] == 2_100_000_000_000_000
+
+
+def test_burning_counts() -> None:
+    built = new_app()
+    issued = dev(built, "asset", satoshi=500)
+    asset = asset_id_to_bytes(issued["asset_id"])
+    entry = built.chain.entry(Txid(issued["txid"]))
+    assert entry is not None
+    vout = next(i for i, txout in enumerate(entry.tx.vout) if txout.explicit_asset == asset)
+    amount = entry.tx.vout[vout].explicit_value or 0
+    coin, money = free_coin(built.chain, 200)
+    satoshi = money.explicit_value or 0
+    burn = Transaction.of(
+        2,
+        0,
+        [TxIn(OutPoint(entry.txid, vout)), TxIn(coin)],
+        [
+            TxOut.explicit(b"\x6a", asset, amount),
+            TxOut.explicit(OP_TRUE, POLICY_ASSET, satoshi - 100),
+            TxOut.fee(POLICY_ASSET, 100),
+        ],
+    )
+    assert request(built, "POST", "/tx", content=str(burn)).status_code == 200
+    shown = get(built, f"/asset/{issued['asset_id']}").json()
+    assert (shown["mempool_stats"]["burned_amount"], shown["chain_stats"]["burned_amount"]) == (amount, 0)
+    dev(built, "mine", blocks=1)
+    shown = get(built, f"/asset/{issued['asset_id']}").json()
+    assert (shown["mempool_stats"]["burned_amount"], shown["chain_stats"]["burned_amount"]) == (0, amount)
+    assert shown["chain_stats"]["burned_reissuance_tokens"] == 0
 
 
 # -- mistakes ----------------------------------------------------------------------------------

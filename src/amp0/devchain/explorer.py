@@ -26,6 +26,8 @@ from amp0.network import Network
 CHAIN_PAGE = 25
 MEMPOOL_PAGE = 50
 RECENT = 10
+_MAX_PAGES = 512
+"""Pages of one script that are kept."""
 Json = dict[str, Any]
 
 
@@ -141,7 +143,8 @@ class Explorer:
             if page is None:
                 entries = [self.chain.entry(txid) for txid in _page(record, part, last)]
                 page = b"[" + b",".join([self.transaction(e) for e in entries if e is not None]) + b"]"
-                record.cache[key] = page
+                if len(record.cache) < _MAX_PAGES:
+                    record.cache[key] = page
             return page
 
     def script_stats(self, script: bytes) -> Json:
@@ -280,7 +283,12 @@ class Explorer:
                     stats[entry.height is not None].issued(txin, asset)
                     if not txin.issuance.is_reissuance and issued_asset(txin)[0] == asset:
                         first = (entry, vin, txin)
-                stats[entry.height is not None].burned(entry.tx, asset)
+                stats[entry.height is not None].burnt += _burned(entry.tx, asset)
+            token = None if first is None else issued_asset(first[2])[1]
+            for txid in self.chain.index.assets.get(token or b"", ()):
+                holder = self.chain.entry(txid)
+                if holder is not None and token is not None:
+                    stats[holder.height is not None].tokens_burnt += _burned(holder.tx, token)
             shown: Json = {"asset_id": asset_id_to_str(asset)}
             if asset != POLICY_ASSET:
                 if first is None:
@@ -309,6 +317,7 @@ class _AssetStats:
         self.issuances = 0
         self.amount = 0
         self.burnt = 0
+        self.tokens_burnt = 0
         self.hidden = False
         self.tokens: int | None = None
 
@@ -324,11 +333,6 @@ class _AssetStats:
         if not issuance.is_reissuance:
             self.tokens = value_of_field(issuance.tokens_field)
 
-    def burned(self, tx: Transaction, asset: bytes) -> None:
-        for txout in tx.vout:
-            if txout.script[:1] == b"\x6a" and txout.explicit_asset == asset:
-                self.burnt += txout.explicit_value or 0
-
     def shown(self) -> Json:
         return {
             "tx_count": self.transactions,
@@ -337,8 +341,15 @@ class _AssetStats:
             "burned_amount": self.burnt,
             "has_blinded_issuances": self.hidden,
             "reissuance_tokens": self.tokens,
-            "burned_reissuance_tokens": 0,
+            "burned_reissuance_tokens": self.tokens_burnt,
         }
+
+
+def _burned(tx: Transaction, asset: bytes) -> int:
+    """Satoshi of an asset that a transaction burns in the open."""
+    return sum(
+        txout.explicit_value or 0 for txout in tx.vout if txout.script[:1] == b"\x6a" and txout.explicit_asset == asset
+    )
 
 
 def _page(record: ScriptEntry, part: str, last: Txid | None) -> list[Txid]:
