@@ -17,7 +17,7 @@ from amp0.elements.sighash import SIGHASH_ALL, SighashCache
 from amp0.elements.transaction import OutPoint, Transaction, TxIn, TxOut
 from amp0.network import Network
 from amp0.server.cosign_checks import PLACEHOLDER, Limits
-from amp0.server.cosigner import Cosigner, Request
+from amp0.server.cosigner import Cosigner, Gate, Request
 from amp0.server.keys import ServiceKeys
 from amp0.server.store import schema
 from amp0.server.store.engine import Store
@@ -95,14 +95,19 @@ class World:
     """A store with wallets and coins, and the cosigner under test."""
 
     def __init__(
-        self, url: str = "sqlite://", *, limits: Limits | None = None, faults: Callable[[str], None] | None = None
+        self,
+        url: str = "sqlite://",
+        *,
+        limits: Limits | None = None,
+        faults: Callable[[str], None] | None = None,
+        gates: Sequence[Gate] = (),
     ) -> None:
         self.store = Store.open(url, faults=faults)
         self.keys = ServiceKeys.test_key()
         self.chain = FakeChain()
         self.now = 1_700_000_000.0
         self.cosigner = Cosigner(
-            self.store, self.keys, self.chain, policy_asset=LBTC, clock=lambda: self.now, limits=limits
+            self.store, self.keys, self.chain, policy_asset=LBTC, clock=lambda: self.now, limits=limits, gates=gates
         )
         self._counter = 0
 

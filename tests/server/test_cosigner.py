@@ -6,13 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from amp0.elements.confidential import unblind, verify_amounts
 from amp0.elements.hashes import Txid
 from amp0.elements.sighash import SighashCache, verify
 from amp0.elements.transaction import Transaction
-from amp0.server.cosign_checks import PLACEHOLDER, Limits
-from amp0.server.refusal import AlreadySigned, ChainUnavailable, NotFound, ServerBusy, SpentInput
+from amp0.server.cosign_checks import PLACEHOLDER, Limits, Spend
+from amp0.server.cosigner import Door, Request
+from amp0.server.refusal import AlreadySigned, ChainUnavailable, NotAllowed, NotFound, ServerBusy, SpentInput
 from amp0.server.store import schema
 from tests.server.cosigning import OTHER, STRANGER_KEY, Payment, World
 
@@ -241,3 +243,45 @@ def test_the_queue_before_the_expensive_work_is_bounded() -> None:
     with world.cosigner._working, world.cosigner._waiting, world.cosigner._waiting, pytest.raises(ServerBusy):
         world.cosigner.cosign(payments[0].request())
     assert not world.cosigner.cosign(payments[1].request()).again
+
+
+# -- gates -----------------------------------------------------------------------------------
+
+
+class Budget:
+    """A gate that lets one transaction pass and counts the others, although they are rolled back."""
+
+    def __init__(self) -> None:
+        self.seen: list[Spend] = []
+
+    def decide(self, db: Connection, spend: Spend, request: Request) -> None:
+        self.seen.append(spend)
+        name = f"passed {request.door.value}"
+        if db.execute(sa.select(schema.service).where(schema.service.c.name == name)).first() is not None:
+            refusal = NotAllowed("one is enough")
+            refusal.aftermath = lambda later: note(later, "refused")
+            raise refusal
+        note(db, name)
+
+
+def note(db: Connection, name: str) -> None:
+    db.execute(sa.insert(schema.service).values(name=name, value=b"1"))
+
+
+def test_a_gate_decides_inside_the_transaction_and_what_a_refusal_leaves_is_kept() -> None:
+    gate = Budget()
+    world = World(gates=[gate])
+    alice = world.wallet("alice")
+    first, second = world.pay([world.fund(alice)]), world.pay([world.fund(alice, pointer=2)])
+    world.cosigner.cosign(first.request())
+    with pytest.raises(NotAllowed, match="one is enough"):
+        world.cosigner.cosign(second.request())
+    with world.store.snapshot() as db:
+        assert set(db.execute(sa.select(schema.service.c.name)).scalars()) == {"passed delayed_signature", "refused"}
+        assert len(db.execute(sa.select(schema.cosigned)).all()) == 1
+    assert [opening.satoshi for opening in gate.seen[0].openings if opening] == [60_000, 39_900, 100]
+    # What is on record was decided: a retry is not asked about again.
+    assert world.cosigner.cosign(first.request()).again
+    assert len(gate.seen) == 2
+    # Another door is the same gate's to tell apart.
+    assert not world.cosigner.cosign(second.request(door=Door.SEND)).again

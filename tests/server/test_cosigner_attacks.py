@@ -360,7 +360,7 @@ def test_d15_change_counts_as_own_only_by_its_script() -> None:
     coin = world.fund(alice)
     seen: list[object] = []
     decide = world.cosigner._decide_and_record
-    world.cosigner._decide_and_record = lambda spend: (seen.append(spend), decide(spend))[1]  # type: ignore[method-assign]
+    world.cosigner._decide_and_record = lambda *a: (seen.append(a[0]), decide(*a))[1]  # type: ignore[method-assign]
     unissued = world.pay(
         [coin], extra=[PlainOutput(alice.script(21), LBTC, 10_000, wally.public_key(alice.blinding_key))]
     )

@@ -23,12 +23,13 @@ alone, and two requests that differ only in proofs are one.
 
 from __future__ import annotations
 
+import enum
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -51,6 +52,7 @@ from amp0.server.refusal import (
     ImmatureInput,
     NoOwnInput,
     NotFound,
+    Refusal,
     ServerBusy,
     SpentInput,
     UnknownInput,
@@ -100,6 +102,28 @@ class Chain(Protocol):
         ...
 
 
+class Door(enum.Enum):
+    """Where a request came in. All of them lead to :meth:`Cosigner.cosign`."""
+
+    DELAYED_SIGNATURE = "delayed_signature"
+    """Over HTTP, without a session: it can carry no code."""
+    SIGN = "sign_raw_tx"
+    SEND = "send_raw_tx"
+
+
+class Gate(Protocol):
+    """A rule that every new transaction must pass, whichever door it came through."""
+
+    def decide(self, db: Connection, spend: Spend, request: Request) -> None:
+        """Look at a proven spend inside the deciding transaction, and raise a refusal or let it pass.
+
+        What it writes becomes durable together with the decision, or not at all. A refusal whose ``aftermath`` is
+        set has that called with a connection of its own afterwards: a wrong guess is counted although nothing else
+        happened.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request, whichever door it came through.
@@ -107,12 +131,15 @@ class Request:
     ``nonces`` has one entry per output (32 bytes, ``b""`` for explicit ones), or is ``None`` where the client sent
     none, as GDK does for accounts that are not AMP accounts. ``scripts`` has one witness script per input, or is
     ``None`` where the door has no such field. ``user_id`` is the wallet of the session, ``None`` without one.
+    ``authorisation`` is what the client says to prove that its user agrees (two-factor data), for the gates.
     """
 
     tx: bytes
     nonces: Sequence[bytes] | None
     scripts: Sequence[bytes] | None = None
     user_id: int | None = None
+    door: Door = Door.DELAYED_SIGNATURE
+    authorisation: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +163,7 @@ class Cosigner:
         policy_asset: bytes,
         clock: Callable[[], float],
         limits: Limits | None = None,
+        gates: Sequence[Gate] = (),
     ) -> None:
         self._store = store
         self._keys = keys
@@ -143,6 +171,7 @@ class Cosigner:
         self._policy_asset = policy_asset
         self._clock = clock
         self._limits = limits or Limits()
+        self._gates = tuple(gates)
         self._working = threading.BoundedSemaphore(self._limits.workers)
         self._waiting = threading.BoundedSemaphore(self._limits.workers + self._limits.max_waiting)
         self._failures = Attempts(_SECONDS_PER_OUTPUT, clock)
@@ -162,7 +191,7 @@ class Cosigner:
         if not again:
             self._ask_about_earlier(tx, own)
             spend = self._open(tx, spent, own, request.nonces)
-            again = self._decide_and_record(spend)
+            again = self._decide_and_record(spend, request)
         return self._sign(tx, own, digests, again=again)
 
     def again(self, txid: Txid) -> Cosigned:
@@ -370,18 +399,26 @@ class Cosigner:
             if self._chain.fetch(txid) is not None:
                 raise _already_signed(txid)
 
-    def _decide_and_record(self, spend: Spend) -> bool:
+    def _decide_and_record(self, spend: Spend, request: Request) -> bool:
         """Decide on facts read inside one transaction, and record. True when it was on record already."""
         tx = spend.tx
-        with self._store.transaction() as db:
-            if _is_recorded(db, tx.txid()):
-                return True
-            position = {tx.vin[item.index].prevout: item.index for item in spend.own}
-            for prevout, row in _watched(db, position):
-                _check_unspent(position[prevout], row.spent_by, tx.txid())
-            earlier = _holders(db, tx, spend.own)
-            self._check_replaceable(db, earlier)
-            self._record(db, spend, earlier)
+        try:
+            with self._store.transaction() as db:
+                if _is_recorded(db, tx.txid()):
+                    return True
+                position = {tx.vin[item.index].prevout: item.index for item in spend.own}
+                for prevout, row in _watched(db, position):
+                    _check_unspent(position[prevout], row.spent_by, tx.txid())
+                earlier = _holders(db, tx, spend.own)
+                self._check_replaceable(db, earlier)
+                for gate in self._gates:
+                    gate.decide(db, spend, request)
+                self._record(db, spend, earlier)
+        except Refusal as refusal:
+            if refusal.aftermath is not None:
+                with self._store.transaction() as db:
+                    refusal.aftermath(db)
+            raise
         return False
 
     def _record(self, db: Connection, spend: Spend, earlier: Sequence[Txid]) -> None:

@@ -8,15 +8,23 @@ read by programs and must stay as they are (they are marked).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from amp0.errors import Amp0Error
 from amp0.protocol import rpc
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
 
 class Refusal(Amp0Error):
     """The server refuses a request. The text is for the person at the other end."""
+
+    aftermath: Callable[[Connection], None] | None = None
+    """What has to be kept although the request was rolled back: a wrong guess still costs an attempt. Called inside
+    a small transaction of its own."""
 
     @property
     def name(self) -> str:
