@@ -13,12 +13,15 @@ from amp0.devchain.chain import MAX_FUTURE, Chain
 from amp0.devchain.faucet import Payment
 from amp0.elements.confidential import PlainOutput
 from amp0.elements.hashes import BlockHash, Txid
-from amp0.elements.script import p2wpkh
+from amp0.elements.script import hash160, p2pkh, p2wpkh
+from amp0.elements.sighash import SighashCache, sign
 from amp0.elements.transaction import COINBASE_INDEX, OutPoint, Transaction, TxIn, TxOut
 from amp0.errors import BroadcastRejected, ChainError, InvalidBlock, InvalidInput
 from tests.devchain.kit import (
     BLINDING_PUBKEY,
     BLOCKS,
+    KEY,
+    PUBKEY,
     Clock,
     blinded_spend,
     free_coin,
@@ -326,6 +329,30 @@ def test_a_foreign_block_wins_over_the_mempool() -> None:
     assert not len(chain.mempool)
     assert chain.entry(ours.txid()) is None
     assert chain.entry(theirs.txid()) is not None
+
+
+def test_the_blocks_witness_counts() -> None:
+    """One transaction signed twice: in the mempool with one hash type, in the block with another."""
+    chain, faucet = new_chain()
+    script = p2wpkh(hash160(PUBKEY))
+    outpoint, txout = output(chain, faucet.pay(Payment(script, None, 9_000)))
+
+    def signed(kind: int) -> Transaction:
+        tx = spend([(outpoint, txout)])
+        digest = SighashCache(tx).segwit_v0(0, p2pkh(hash160(PUBKEY)), txout.value_field, kind)
+        return tx.replace_input(0, witness=(sign(KEY, digest, kind), PUBKEY))
+
+    ours, theirs = signed(1), signed(0x81)
+    assert ours.txid() == theirs.txid()
+    chain.submit(ours)
+    parent = chain.mempool.entries[outpoint.hash].tx
+    chain.submit_block(_on_top(chain, [parent, theirs], fees=parent.fee() + 100))
+    entry = chain.entry(ours.txid())
+    assert entry is not None
+    assert entry.tx.to_bytes() == theirs.to_bytes()
+    chain.reorg(1)
+    chain.mine()
+    assert chain.tip.block.transactions[2].to_bytes() == theirs.to_bytes()
 
 
 def test_a_null_input_below_the_coinbase_is_refused() -> None:

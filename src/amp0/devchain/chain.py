@@ -402,6 +402,11 @@ class Chain:
             if entry is not None and entry.height is None:
                 self.mempool.remove(txid)
                 self.index.move(entry, height, position)
+                if entry.tx != tx:
+                    # The same transaction with another witness: the block's is the one that counts.
+                    entry.tx, entry.witness_hash = tx, witness_hash(tx)
+                    entry.cache.clear()
+                    self._remember(bytes(tx.wtxid()))
             else:
                 if not tx.is_coinbase:
                     self._drop_conflicts(tx)
