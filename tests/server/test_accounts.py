@@ -163,9 +163,7 @@ def test_a_pointer_that_has_received_is_never_handed_out() -> None:
     async def scene(world: World) -> None:
         wallet, client = await owner_of_account(world)
         for pointer in (1, 3, 4):
-            world.chain.send(
-                payment((script.p2sh_p2wsh(witness_script(wallet, pointer)), 1000), salt=pointer)
-            )
+            world.chain.send(payment((script.p2sh_p2wsh(witness_script(wallet, pointer)), 1000), salt=pointer))
         await world.server.watcher.poll()
         assert [(await client.call(rpc.Fund(1)))["pointer"] for _ in range(3)] == [2, 5, 6]
         # Even when the payment is gone again: somebody has seen the address.

@@ -92,7 +92,7 @@ def test_a07_frames_in_a_wrong_order_end_the_connection() -> None:
             [call],
             [HELLO, HELLO],
             ['[1,"another",{}]'],
-            [HELLO, '[50,1,{},[true]]'],
+            [HELLO, "[50,1,{},[true]]"],
             [HELLO, '[64,1,{},"com.greenaddress.vault.fund"]'],
             [HELLO, '[16,1,{},"com.greenaddress.blocks",[]]'],
         ):

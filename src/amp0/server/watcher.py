@@ -214,7 +214,7 @@ class Watcher:
         self._tip, publications = await self._run(work)
         self._missing_since.clear()
         await self._publish(publications)
-        if self._tip is None and tip.height > 0:
+        if self._tip is None:
             # The first block ever read is gone. Begin again at its height, so that nothing is skipped.
             replacement = await self._source.block_hash(tip.height)
             if replacement is not None:

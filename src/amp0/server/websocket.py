@@ -14,6 +14,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
@@ -190,8 +191,8 @@ class Connection:
             wamp.Limits(max_frame=settings.max_message, max_pending=settings.max_pending_calls),
         )
         self._topics: dict[int, str] = {}
-        self._outgoing: list[str | bytes] = []
-        self._sending = False
+        self._outgoing: deque[str | bytes] = deque()
+        self._sending = asyncio.Lock()
         self._flush_is_due = False
         self._closed = False
         self._over = asyncio.Event()
@@ -243,7 +244,7 @@ class Connection:
             return
         self._peer.event(number, publication, payload)
         self._outgoing.extend(self._peer.data_to_send())
-        if not self._sending and not self._flush_is_due:
+        if not self._flush_is_due:
             self._flush_is_due = True
             self._spawn(self._flush())
 
@@ -358,21 +359,16 @@ class Connection:
         self._peer.unsubscribed(message.request, message.subscription)
 
     async def _flush(self) -> None:
+        """Send everything that is queued; returns when it is on its way, whoever sent it."""
         self._flush_is_due = False
         self._outgoing.extend(self._peer.data_to_send())
-        if self._sending:
-            # Whoever is sending takes these along, in order.
-            return
-        self._sending = True
         try:
-            while self._outgoing and not self._closed:
-                await asyncio.wait_for(self._transport.send(self._outgoing.pop(0)), _SEND_SECONDS)
+            async with self._sending:
+                while self._outgoing and not self._closed:
+                    await asyncio.wait_for(self._transport.send(self._outgoing.popleft()), _SEND_SECONDS)
         except Exception as error:  # noqa: BLE001 (here the connection ends)
             log.info("peer is gone peer=%s error=%r", self.session.peer, error)
-            self._sending = False
             await self.drop(CLOSE_GOING_AWAY)
-        finally:
-            self._sending = False
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
