@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from amp0.devchain import chain as chain_module
 from amp0.devchain.blocks import OP_TRUE, POLICY_ASSET, Block, build_block
 from amp0.devchain.chain import MAX_FUTURE, Chain
 from amp0.devchain.faucet import Payment
@@ -242,19 +243,22 @@ def test_time_follows_the_clock_and_never_runs_away() -> None:
         chain.mine()
 
 
-def test_a_block_takes_what_fits_and_leaves_no_orphans() -> None:
+def test_a_block_takes_what_fits_and_leaves_no_orphans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_module, "MAX_BLOCK_WEIGHT", 105_000)
     chain, _ = new_chain()
-    big = [TxOut.explicit(p2wpkh(bytes(20)), POLICY_ASSET, 10_000) for _ in range(1500)]
-    for number in range(11):
-        tx = spend([free_coin(chain, number)], outputs=big, fee=10_000)
-        chain.submit(tx)
-    last = chain.mempool.entries[tx.txid()].tx
-    child = spend([(OutPoint(last.txid(), 1500), last.vout[1500])])
-    chain.submit(child)
     chain.mine()
-    assert chain.tip.block.weight() <= 4_000_000
-    assert len(chain.tip.txids) == 11
-    assert list(chain.mempool.entries) == [last.txid(), child.txid()]
+    big = [TxOut.explicit(p2wpkh(bytes(20)), POLICY_ASSET, 10_000) for _ in range(120)]
+    for number in range(4):
+        last = spend([free_coin(chain, number)], outputs=big, fee=1_000)
+        chain.submit(last)
+    child = spend([(OutPoint(last.txid(), 120), last.vout[120])])
+    chain.submit(child)
+    (tip,) = chain.mine()
+    block = chain.block(tip)
+    assert block is not None
+    assert 90_000 < block.block.weight() <= 105_000
+    assert len(block.txids) == 4
+    assert list(chain.mempool.entries) == [last.txid(), child.txid()], "no child without its parent"
     chain.mine()
     assert chain.tip.txids[1:] == (last.txid(), child.txid())
 
