@@ -15,6 +15,7 @@ from amp0.protocol import credentials, rpc, wamp
 from amp0.server.app import Server, build
 from amp0.server.keys import ServiceKeys
 from amp0.server.settings import Settings
+from amp0.server.store.engine import Faults
 from amp0.server.websocket import Connection
 
 from .chain import FakeChain
@@ -63,6 +64,7 @@ def in_world(
     *,
     url: str | None = None,
     chain: FakeChain | None = None,
+    faults: Faults | None = None,
     **settings: Any,
 ) -> None:
     """Play a scene against a server of its own."""
@@ -75,6 +77,7 @@ def in_world(
             keys=ServiceKeys.test_key(),
             clock=clock,
             chain_client=source.client(),
+            faults=faults,
         )
         await server.start()
         try:

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amp0.elements.keys import ExtendedKey
 from amp0.errors import Amp0Error, ConfigError, InvalidKey
-from amp0.protocol.credentials import service_path
 from amp0.network import TEST_SERVICE_PUBKEY, TEST_SERVICE_SEED
+from amp0.protocol.credentials import service_path
 
 KEY_FILE = "service.key"
 

@@ -16,6 +16,14 @@ MAX_FRAGMENTS = 256
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket whose messages may not come in endless pieces."""
 
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer. A request that cannot be read is answered, not left waiting."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.handshake_initiated = self.handshake_complete = True
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            self.transport.close()
+
     def handle_cont(self, event: Frame) -> None:
         """One more piece of a message."""
         if len(self.frames) >= MAX_FRAGMENTS:
