@@ -16,11 +16,11 @@ import pyrage
 
 from amp0.chain.http import Response
 from amp0.elements.address import Address
-from amp0.elements.block import BlockHeader
+from amp0.elements.block import BlockHeader, merkle_root
 from amp0.elements.confidential import DomainEntry, Opening, PlainOutput, blind
 from amp0.elements.descriptor import Chain, WolletDescriptor
 from amp0.elements.hashes import BlockHash, Txid, asset_id_to_bytes, sha256
-from amp0.elements.transaction import OutPoint, Transaction, TxIn, TxOut, explicit_asset_field
+from amp0.elements.transaction import OutPoint, Transaction, TxIn, TxOut, compact_size, explicit_asset_field
 from amp0.network import Network
 
 NETWORK = Network.regtest_default()
@@ -34,6 +34,11 @@ _serial = iter(range(1, 1 << 30))
 def stranger_coin() -> OutPoint:
     """An outpoint nobody here owns, another one each time."""
     return OutPoint(Txid(sha256(b"stranger" + next(_serial).to_bytes(4, "big"))), 0)
+
+
+def stranger_payment() -> Transaction:
+    """Any transaction that has nothing to do with us."""
+    return Transaction.of(2, 0, [TxIn(stranger_coin())], [TxOut.explicit(STRANGER_SCRIPT, LBTC, 1)])
 
 
 def pay(
@@ -76,10 +81,12 @@ def send(*coins: OutPoint, fee: int = 50) -> Transaction:
 class FakeExplorer:
     """Implements :class:`amp0.chain.http.Transport`; tests move its chain and spoil its answers."""
 
-    def __init__(self, *, page: int = 25, mempool_ids: bool = True) -> None:
+    def __init__(self, *, page: int = 25, mempool_ids: bool = True, whole_blocks: bool = True) -> None:
         self.page = page
         self.mempool_ids = mempool_ids
+        self.whole_blocks = whole_blocks
         self.blocks: list[BlockHeader] = []
+        self.contents: list[list[Transaction]] = []
         self.in_block: dict[Txid, int] = {}
         self.mempool: list[Txid] = []
         self.transactions: dict[Txid, Transaction] = {}
@@ -107,7 +114,9 @@ class FakeExplorer:
         for number in range(count):
             height = len(self.blocks)
             previous = self.blocks[-1].block_hash() if self.blocks else BlockHash(bytes(32))
-            merkle = sha256(b"block" + bytes((self.fork,)) + height.to_bytes(4, "big"))
+            content = [stranger_payment(), *(self.transactions[txid] for txid in included if number == 0)]
+            merkle = merkle_root([tx.txid() for tx in content])
+            self.contents.append(content)
             self.blocks.append(
                 BlockHeader(1, previous, merkle, 1_700_000_000 + 60 * height, height, False, b"\x51", b"")
             )
@@ -134,7 +143,7 @@ class FakeExplorer:
             del self.in_block[txid]
             if not keep:
                 del self.transactions[txid]
-        del self.blocks[cut:]
+        del self.blocks[cut:], self.contents[cut:]
         pool = [*self.mempool, *gone] if keep else list(self.mempool)
         self.mempool.clear()
         self.mine(count=depth + 1)
@@ -169,6 +178,11 @@ class FakeExplorer:
             case ["block", block, "header"]:
                 header = next((h for h in self.blocks if str(h.block_hash()) == block), None)
                 return _text(str(header)) if header else _error(404, "Block not found")
+            case ["block", block, "raw"] if self.whole_blocks:
+                height = next(h.height() for h in self.blocks if str(h.block_hash()) == block)
+                content = self.contents[height]
+                raw = self.blocks[height].serialize() + compact_size(len(content))
+                return Response(200, {}, raw + b"".join(tx.to_bytes() for tx in content))
             case ["mempool", "txids"] if self.mempool_ids:
                 return _json([str(txid) for txid in self.mempool])
             case ["tx", txid, "raw"]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amp0.chain.backend import UNCONFIRMED, BlockHeader, ScanRequest, TxStatus, Update
 from amp0.chain.findings import Findings, scan_end

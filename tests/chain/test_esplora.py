@@ -219,6 +219,65 @@ def test_refresh_at_the_same_tip_reads_no_address_again() -> None:
     assert other.balance() == wollet.balance()
 
 
+def test_new_blocks_are_read_whole() -> None:
+    explorer = FakeExplorer()
+    client, wollet = client_of(explorer), Wollet(NETWORK, AMP0)
+    first = pay(AMP0, (4, 6))
+    explorer.mine(first)
+    waiting, lost = pay(AMP0, (5, 7)), pay(AMP0, (5, 70))
+    explorer.submit(waiting, lost)
+    sync(client, wollet, 100)
+    explorer.asked.clear()
+    explorer.drop(lost)
+    child = pay(AMP0, (6, 8), spend=OutPoint(first.txid(), 0))
+    explorer.mine(child)
+    explorer.mine(send(OutPoint(child.txid(), 0)), pay(WPKH, (1, 1)))
+    late = pay(AMP0, (120, 50))
+    explorer.submit(late)
+    changes = wollet.apply_update(run(client.full_scan_to_index(wollet, 100)))
+    assert set(changes.dropped) == {lost.txid()}
+    assert len(changes.new) == 3
+    assert len(changes.confirmed) == 3
+    assert wollet.balance() == {POLICY: 57}
+    assert wollet.transaction(waiting.txid()).height() == explorer.height - 1
+    assert explorer.count("/block/") == 3  # two whole ones, and the header of the newest
+    assert explorer.count("/tx/") == 1
+    assert explorer.count("/address/") == 20  # use of 120 was seen: the gap beyond it
+    fresh = Wollet(NETWORK, AMP0)
+    sync(client_of(explorer), fresh, 100)
+    assert fresh.balance() == wollet.balance()
+    assert [(tx.txid(), tx.status) for tx in fresh.transactions()] == [
+        (tx.txid(), tx.status) for tx in wollet.transactions()
+    ]
+
+
+def test_many_new_blocks_are_not_read_whole() -> None:
+    explorer = FakeExplorer()
+    client, wollet = client_of(explorer), Wollet(NETWORK, AMP0)
+    sync(client, wollet, 1)
+    explorer.mine(pay(AMP0, (1, 5)), count=20)
+    sync(client, wollet, 1)
+    assert wollet.balance() == {POLICY: 5}
+    assert explorer.count("/address/") == 82
+
+
+def test_h05_a_block_that_leaves_a_transaction_out() -> None:
+    """H05: a block is checked against its header, so that nothing confirmed can be hidden in it."""
+    explorer = FakeExplorer()
+    client, wollet = client_of(explorer), Wollet(NETWORK, AMP0)
+    sync(client, wollet, 1)
+    explorer.mine(pay(AMP0, (1, 5)))
+    explorer.contents[-1].pop()
+    with pytest.raises(ChainError, match="not those of its header"):
+        sync(client, wollet, 1)
+    explorer.answers["/block/"] = explorer._answer(f"/block/{explorer.blocks[0].block_hash()}/raw", b"")
+    with pytest.raises(ChainError, match="it is block"):
+        sync(client, wollet, 1)
+    explorer.answers["/block/"] = Response(200, {}, b"junk")
+    with pytest.raises(ChainError, match="no sense"):
+        sync(client, wollet, 1)
+
+
 def test_an_update_thrown_away_comes_again() -> None:
     explorer = FakeExplorer()
     client, wollet = client_of(explorer), Wollet(NETWORK, AMP0)
@@ -233,13 +292,17 @@ def test_an_update_thrown_away_comes_again() -> None:
     assert wollet.transactions()[0].height() == explorer.height
 
 
-def test_without_mempool_ids() -> None:
-    explorer = FakeExplorer(mempool_ids=False)
+@pytest.mark.parametrize("lacking", ["mempool_ids", "whole_blocks"])
+def test_explorers_that_lack_a_route(lacking: str) -> None:
+    explorer = FakeExplorer(**{lacking: False})
     client, wollet = client_of(explorer), Wollet(NETWORK, AMP0)
     sync(client, wollet, 1)
     explorer.submit(pay(AMP0, (1, 8)))
     sync(client, wollet, 1)
     assert wollet.balance() == {POLICY: 8}
+    explorer.mine(pay(AMP0, (2, 9)))
+    sync(client, wollet, 1)
+    assert wollet.balance() == {POLICY: 17}
 
 
 def test_requests_of_a_first_scan() -> None:
@@ -286,8 +349,7 @@ def test_same_height_in_another_block_is_a_change(waterfalls: bool) -> None:
     explorer.mine(deposit)
     height = explorer.height
     sync(client, wollet, 1)
-    explorer.fork += 1
-    del explorer.blocks[height:]
+    del explorer.blocks[height:], explorer.contents[height:]
     explorer.mine(count=2)
     explorer.in_block[deposit.txid()] = height
     changes = wollet.apply_update(run(client.full_scan_to_index(wollet, 1)))
@@ -461,7 +523,7 @@ def test_pages_that_do_not_advance() -> None:
     explorer = FakeExplorer()
     entry = {"txid": "11" * 32, "status": {"block_height": 1, "block_hash": "11" * 32}}
     explorer.answers["/address/"] = Response(200, {}, json.dumps([entry] * 25).encode())
-    with pytest.raises(ChainError, match="do not advance|far beyond"):
+    with pytest.raises(ChainError, match=r"do not advance|far beyond"):
         sync(client_of(explorer), Wollet(NETWORK, AMP0), 1)
 
 
@@ -583,7 +645,7 @@ def test_a15_deadline() -> None:
             await asyncio.Event().wait()
             raise AssertionError
 
-    with pytest.raises(ConnectionTimeout, match="within 0.01 seconds"):
+    with pytest.raises(ConnectionTimeout, match=r"within 0\.01 seconds"):
         run(moody_client(Silent(FakeExplorer()), timeout=0.01).tip())
 
 

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import httpx
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amp0.chain.http import BrokenAnswer, HttpxTransport, Response, SocketTransport, parse_head
 

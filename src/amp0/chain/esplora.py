@@ -202,7 +202,7 @@ class EsploraClient:
         if findings.raw:
             await asyncio.to_thread(request.observer.finish)
         update = findings.update(header)
-        self._refresher.remember(findings, tip)
+        self._refresher.remember(findings, header)
         return update
 
     async def _header(self, request: ScanRequest, tip: BlockHash) -> BlockHeader:

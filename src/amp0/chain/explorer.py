@@ -17,9 +17,9 @@ from typing import Final, TypeVar
 import msgspec
 
 from amp0.chain.http import BrokenAnswer, Response, Transport, unavailable
-from amp0.elements.block import BlockHeader
+from amp0.elements.block import BlockHeader, merkle_root
 from amp0.elements.hashes import BlockHash, Txid
-from amp0.elements.transaction import MAX_TRANSACTION_BYTES, Transaction
+from amp0.elements.transaction import MAX_TRANSACTION_BYTES, Reader, Transaction
 from amp0.errors import (
     BackendUnavailable,
     BroadcastRejected,
@@ -41,6 +41,7 @@ _BUSY: Final = frozenset({429, 502, 503, 504})
 _MAX_TRIES = 7
 _MAX_SHORT_TEXT = 1 << 16
 _MAX_HEADER_TEXT = 2 << 20
+_MAX_BLOCK = 16 << 20
 _MAX_PAGE = 128 << 20
 
 
@@ -274,6 +275,18 @@ class Explorer:
             raise self.nonsense(path, f"it is the header of {header.block_hash()}")
         return header
 
+    async def block(self, block: BlockHash) -> tuple[BlockHeader, tuple[Transaction, ...]]:
+        """A whole block; checked against its hash and its merkle root."""
+        path = f"/block/{block}/raw"
+        response = await self.ask(path, limit=_MAX_BLOCK)
+        try:
+            header, transactions = await asyncio.to_thread(_parse_block, response.body)
+        except InvalidInput as error:
+            raise self.nonsense(path, error) from None
+        if header.block_hash() != block:
+            raise self.nonsense(path, f"it is block {header.block_hash()}")
+        return header, transactions
+
     async def raw_transaction(self, txid: Txid) -> bytes | None:
         """Bytes of a transaction, ``None`` when the explorer has none of that id."""
         try:
@@ -314,6 +327,17 @@ class Explorer:
         if response.text.strip() != str(tx.txid()):
             raise self.nonsense("/tx", f"{tx.txid()} was sent and {response.text.strip()[:80]!r} came back")
         return tx.txid()
+
+
+def _parse_block(raw: bytes) -> tuple[BlockHeader, tuple[Transaction, ...]]:
+    reader = Reader(raw)
+    header = BlockHeader.read(reader)
+    transactions = tuple([Transaction.read(reader) for _ in range(reader.count(10))])
+    if reader.remaining:
+        raise InvalidInput(f"{reader.remaining} bytes follow the block")
+    if merkle_root([tx.txid() for tx in transactions]) != header.merkle:
+        raise InvalidInput("its transactions are not those of its header")
+    return header, transactions
 
 
 def _form(text: str) -> str:

@@ -11,6 +11,7 @@ signing witness is hashed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -26,6 +27,16 @@ MAX_HEADER_BYTES = 1_000_000
 
 InvalidHeader = InvalidBlock
 """The error of this module under a narrower name."""
+
+
+def merkle_root(txids: Sequence[bytes]) -> bytes:
+    """Bitcoin's merkle root of transaction ids, 32 bytes in internal order."""
+    row = list(txids)
+    while len(row) > 1:
+        if len(row) % 2:
+            row.append(row[-1])
+        row = [sha256d(row[i] + row[i + 1]) for i in range(0, len(row), 2)]
+    return row[0] if row else bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +60,7 @@ class DynafedParams:
         if self.kind == 0:
             return b"\x00"
         head = (
-            bytes((self.kind,))
-            + var_bytes(self.signblock_script)
-            + self.signblock_witness_limit.to_bytes(4, "little")
+            bytes((self.kind,)) + var_bytes(self.signblock_script) + self.signblock_witness_limit.to_bytes(4, "little")
         )
         if self.kind == 1:
             return head + self.extra_root
