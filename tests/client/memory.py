@@ -89,9 +89,7 @@ class MemoryServer:
 
     def do_Register(self, call: rpc.Register, session: dict[str, Any]) -> Any:
         self.gait = call.gait_path
-        self.master = ExtendedKey(
-            bytes.fromhex(call.master_pubkey), bytes.fromhex(call.master_chain_code), main=False
-        )
+        self.master = ExtendedKey(bytes.fromhex(call.master_pubkey), bytes.fromhex(call.master_chain_code), main=False)
         return True
 
     def do_GetChallenge(self, call: rpc.GetChallenge, session: dict[str, Any]) -> Any:

@@ -120,6 +120,8 @@ class Amp0(Closable):
                         await opened.close()
                 raise
             self._login = await self._log_in(session)
+            # "The first account" is a question asked once: connecting again asks for the one that was found.
+            self._wanted = self._login.row.receiving_id
         except BaseException:
             await self.close()
             raise

@@ -1,0 +1,147 @@
+"""The blocking classes do what their originals do, and the stub tells the truth about them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.util
+import inspect
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amp0 import blocking, client
+from amp0.client import ClientOptions
+from amp0.errors import AddressNotIssued, ConnectionFailed, LocalProtocolError, LoginFailed
+from tests.client.memory import NETWORK, MemoryServer, MemoryTransport, TestSigner
+from tests.client.test_account import KEYS, ready_server
+
+ROOT = Path(__file__).parent.parent
+SIGNER = TestSigner()
+
+
+def options(server: MemoryServer) -> ClientOptions:
+    return ClientOptions(transport=lambda: MemoryTransport(server), timeout=2.0)
+
+
+def open_account(server: MemoryServer) -> Any:
+    return blocking.Amp0(NETWORK, "venue", "secret", "", keys=KEYS, options=options(server))
+
+
+def test_the_stub_is_fresh() -> None:
+    """Run ``python scripts/blocking_stub.py`` when this fails."""
+    path = ROOT / "scripts" / "blocking_stub.py"
+    spec = importlib.util.spec_from_file_location("blocking_stub", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.STUB.read_text(encoding="utf-8") == module.render()
+
+
+@pytest.mark.parametrize("name", blocking.__all__)
+def test_nothing_public_is_left_out(name: str) -> None:
+    derived = getattr(blocking, name)
+    original = derived._original
+    assert derived.__doc__ == original.__doc__
+    assert derived.__module__ == "amp0.blocking"
+    for member, value in blocking._public(original):
+        found = inspect.getattr_static(derived, member)
+        assert not inspect.iscoroutinefunction(found), member
+        if inspect.isfunction(value):
+            assert inspect.signature(found) == inspect.signature(value), member
+            assert found.__doc__ == value.__doc__
+
+
+def test_the_seeds_set_up_and_daily_use() -> None:
+    server = MemoryServer()
+    amp0 = blocking.Amp0Connected(NETWORK, SIGNER.data, options=options(server))
+    challenge = amp0.get_challenge()
+    amp0 = amp0.login(SIGNER.challenge(challenge))
+    assert isinstance(amp0, blocking.Amp0LoggedIn)
+    pointer = amp0.next_account()
+    amp_id = amp0.create_amp0_account(pointer, SIGNER.xpub(pointer))
+    amp0.create_watch_only("venue", "secret")
+    amp0.close()
+    amp0.close()
+    with blocking.Amp0(NETWORK, "venue", "secret", amp_id, options=options(server)) as amp0:
+        assert amp0.amp_id() == amp_id
+        assert amp0.last_index() == 20
+        assert str(amp0.address(None).address()) == str(amp0.address(21).address())
+        with pytest.raises(AddressNotIssued):
+            amp0.address(22)
+    assert all(connection.dead for connection in server.connections)
+
+
+def test_known_addresses_do_not_wait_for_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    amp0 = open_account(ready_server())
+    amp0.last_index()
+    monkeypatch.setattr(blocking._background, "run", lambda coroutine: pytest.fail("went to the loop"))
+    assert [amp0.address(i).index() for i in range(1, 21)] == list(range(1, 21))
+    monkeypatch.undo()
+    amp0.close()
+
+
+def test_errors_come_through_as_they_are() -> None:
+    server = ready_server()
+    server.watch_only = ("x", "y", "")
+    with pytest.raises(LoginFailed):
+        open_account(server)
+    for wrong in ((), (NETWORK,), (NETWORK, "a", "b", "c", "d")):
+        with pytest.raises(TypeError):
+            blocking.Amp0(*wrong)
+    with pytest.raises(TypeError):
+        open_account(ready_server()).address(1, 2)
+
+
+def test_several_threads_share_one_object() -> None:
+    amp0 = open_account(ready_server(issued=0))
+    found: list[int] = []
+
+    def take() -> None:
+        found.extend(amp0.address(None).index() for _ in range(5))
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(1, 21))
+    amp0.close()
+
+
+def test_a_forgotten_object_closes_its_connection() -> None:
+    server = ready_server()
+    amp0 = open_account(server)
+    assert not server.connections[-1].dead
+    del amp0
+    gc.collect()
+    deadline = time.monotonic() + 5
+    while not server.connections[-1].dead and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.connections[-1].dead
+
+
+def test_a_blocking_call_inside_its_own_loop_says_so() -> None:
+    amp0 = open_account(ready_server())
+
+    async def inside() -> None:
+        with pytest.raises(LocalProtocolError, match=r"amp0\.client"):
+            amp0.last_index()
+
+    asyncio.run_coroutine_threadsafe(inside(), blocking._background.loop()).result()
+    amp0.close()
+    with pytest.raises(ConnectionFailed):
+        amp0.last_index()
+
+
+def test_results_that_are_clients_are_wrapped() -> None:
+    assert blocking._DERIVED[client.Amp0LoggedIn] is blocking.Amp0LoggedIn
+    with blocking.EsploraClient.new_waterfalls("http://127.0.0.1:1", NETWORK) as chain:
+        assert isinstance(chain, blocking.EsploraClient)
+        assert repr(chain) == "<EsploraClient>"
+    with blocking.WaterfallsClient("http://127.0.0.1:1", NETWORK) as chain:
+        assert isinstance(chain, blocking.WaterfallsClient)
