@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from amp0.errors import ConfigError
-from amp0.server.refusal import StoreUnavailable
-from amp0.server.store import migrations, schema
+from amp0.server.refusal import ServerBusy, StoreUnavailable
+from amp0.server.store import engine, migrations, schema
 from amp0.server.store.engine import Store
 
 
@@ -142,6 +142,20 @@ def test_g04_a_database_that_is_really_full(tmp_path: Path) -> None:
     assert store.failure is not None
     assert "full" in store.failure
     assert not store.ready()
+    store.close()
+
+
+def test_a_database_that_somebody_holds_is_busy_and_not_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.05)
+    store = Store.open(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    other = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ServerBusy):
+        put(store, "a")
+    assert store.failure is None
+    other.execute("ROLLBACK")
+    put(store, "a")
+    other.close()
     store.close()
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from amp0.server.refusal import Refusal, StoreUnavailable
+from amp0.server.refusal import Refusal, ServerBusy, StoreUnavailable
 from amp0.server.store import schema
 
 log = logging.getLogger("amp0.server.store")
@@ -154,6 +154,8 @@ class Store:
                 self._failure = type(error.orig).__name__ + ": " + str(error.orig)
                 log.critical("store failed, writing stops error=%r", self._failure)
                 raise StoreUnavailable(self._failure_text()) from error
+            if _is_busy(error):
+                raise ServerBusy("The server's database is busy; try again in a moment") from error
             raise
         except sqlite3.Error as error:
             # Raised outside SQLAlchemy's statements: by COMMIT, where it passes drivers' errors through.
@@ -172,6 +174,12 @@ def _is_fatal(error: DBAPIError, writing: bool) -> bool:
         return any(part in text for part in _FATAL_SQLITE_TEXTS)
     state = str(getattr(original, "sqlstate", None) or "")
     return state.startswith(_FATAL_POSTGRES) or (writing and state == _POSTGRES_READ_ONLY)
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    """Whether somebody else (a back-up, an operator's shell) held the database for longer than we wait."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and (code & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _make_engine(url: sa.URL, faults: Faults | None) -> Engine:
