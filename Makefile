@@ -63,11 +63,12 @@ define optional_peer
 		echo "WARNING: nothing in $(1) for this platform: the tests that need it will say so" >&2
 endef
 
-$(STAMP): pyproject.toml requirements/run.txt requirements/dev.txt requirements/lwk.txt requirements/postgres.txt
+$(STAMP): pyproject.toml requirements/run.txt requirements/dev.txt requirements/lwk.txt requirements/gdk.txt requirements/postgres.txt
 	@echo "Making $(VENV) (once) ..."
 	$(call new_venv,$(VENV))
 	@$(BIN)/pip install $(PIP_FLAGS) --require-hashes -r requirements/dev.txt
 	$(call optional_peer,requirements/lwk.txt)
+	$(call optional_peer,requirements/gdk.txt)
 	$(call optional_peer,requirements/postgres.txt)
 	@$(BIN)/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	@touch $@

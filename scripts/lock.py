@@ -2,7 +2,7 @@
 
 Writes ``requirements/*.txt`` with hashes and without the name of any package host. ``run.txt`` is what the
 demo, the server and the client need; ``dev.txt`` adds the tools, at the same versions of what they share;
-``lwk.txt`` and ``postgres.txt`` are peers that some platforms lack.
+``lwk.txt``, ``gdk.txt`` and ``postgres.txt`` are peers that some platforms lack.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ LOCKED: dict[str, list[str]] = {
     "run.txt": ["pyproject.toml", *RUN],
     "dev.txt": ["pyproject.toml", *RUN, "--group", "dev", "--constraints", "requirements/run.txt"],
     "lwk.txt": ["--group", "lwk"],
+    "gdk.txt": ["--group", "gdk", "--constraints", "requirements/dev.txt"],
     "postgres.txt": ["--group", "postgres", "--constraints", "requirements/dev.txt"],
 }
 
