@@ -28,10 +28,10 @@ def bytes_from_hex(text: str, *, length: int | None = None, what: str = "value")
     if not isinstance(text, str):
         raise InvalidInput(f"the {what} must be hex text, not {type(text).__name__}")
     try:
-        # bytes.fromhex skips spaces, which no field of ours may hold.
-        if any(c.isspace() for c in text):
-            raise ValueError
         data = bytes.fromhex(text)
+        # bytes.fromhex skips spaces, which no field of ours may hold.
+        if 2 * len(data) != len(text):
+            raise ValueError
     except ValueError:
         raise InvalidInput(f"the {what} is not hex text") from None
     if length is not None and len(data) != length:
