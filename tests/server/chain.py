@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import httpx
 
 from amp0.elements.block import BlockHeader
 from amp0.elements.hashes import BlockHash, Txid
-from amp0.elements.transaction import OutPoint, Transaction, TxIn, TxOut, compact_size
+from amp0.elements.transaction import OutPoint, Reader, Transaction, TxIn, TxOut, compact_size
 from amp0.network import Network
 from amp0.server.chainsource import merkle_root
 
+VECTORS = Path(__file__).parent.parent / "vectors"
+GENESIS = json.loads((VECTORS / "liquidregtest-blocks.json").read_text())["blocks"][0]
 ASSET = bytes.fromhex(Network.regtest_default().policy_asset_hex)[::-1]
 
 
@@ -33,7 +38,9 @@ class FakeChain:
         self.hidden: set[Txid] = set()
         self.requests: list[str] = []
         self._time = 1_700_000_000
-        self.mine()
+        reader = Reader(bytes.fromhex(GENESIS["raw"]))
+        header = BlockHeader.read(reader)
+        self.blocks.append((header, tuple(Transaction.read(reader) for _ in range(reader.count(10)))))
 
     def client(self) -> httpx.AsyncClient:
         """An HTTP client that talks to this chain."""
@@ -50,9 +57,15 @@ class FakeChain:
         null = TxIn(OutPoint(Txid(bytes(32)), 0xFFFFFFFF), script_sig=self._time.to_bytes(4, "big"))
         coinbase = Transaction.of(2, 0, [null], [TxOut.explicit(coinbase_script, ASSET, 0)])
         body = (coinbase, *chosen)
-        previous = self.blocks[-1][0].block_hash() if self.blocks else BlockHash(bytes(32))
         header = BlockHeader(
-            1, previous, merkle_root([tx.txid() for tx in body]), self._time, len(self.blocks), False, b"\x51", b""
+            1,
+            self.blocks[-1][0].block_hash(),
+            merkle_root([tx.txid() for tx in body]),
+            self._time,
+            len(self.blocks),
+            False,
+            b"\x51",
+            b"",
         )
         self.blocks.append((header, body))
         spent = {txin.prevout for tx in chosen for txin in tx.vin}

@@ -19,7 +19,7 @@ from amp0.server.refusal import ChainUnavailable
 from amp0.server.store import schema
 from amp0.server.watcher import in_order
 
-from .chain import payment
+from .chain import FakeChain, payment
 from .talking import CallError, Client, Wallet, World, in_world, settle
 from .test_accounts import owner_of_account, witness_script
 
@@ -320,14 +320,30 @@ def test_a_shorter_chain_is_followed_too() -> None:
 
 def test_the_first_block_ever_read_may_go_as_well() -> None:
     async def play(world: World, wallet: Wallet, client: Client) -> None:
+        assert world.server.watcher.height() == 1
         world.chain.drop_blocks(1)
         world.chain.mine(payment((own(wallet, 1), 1000)))
         world.chain.mine()
         await poll(world)
-        assert world.server.watcher.height() == 1
+        assert world.server.watcher.height() == 2
         assert len(await coins(client, 1)) == 1
 
-    scene_with_account(play)
+    chain = FakeChain()
+    chain.mine()
+    scene_with_account(play, chain=chain)
+
+
+def test_a_source_of_another_chain_is_not_followed() -> None:
+    async def play(world: World, _wallet: Wallet, _client: Client) -> None:
+        assert world.server.watcher.height() == 0
+        assert not world.server.watcher.is_current()
+        with pytest.raises(ChainUnavailable, match="another chain"):
+            await poll(world)
+
+    chain = FakeChain()
+    chain.mine()
+    del chain.blocks[0]
+    scene_with_account(play, chain=chain)
 
 
 # --- trouble -------------------------------------------------------------------------------------------------------

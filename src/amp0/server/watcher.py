@@ -61,6 +61,8 @@ class Watcher:
     ) -> None:
         self._settings = settings
         self._policy_asset = network.policy_asset_hex
+        self._genesis = BlockHash(network.genesis_hash_hex)
+        self._is_our_chain = False
         self._store = store
         self._source = source
         self._clock = clock
@@ -139,9 +141,21 @@ class Watcher:
     async def poll(self) -> None:
         """One round: blocks, then mempool. Raises :class:`ChainUnavailable` or a store's refusal."""
         async with self._round:
+            if not self._is_our_chain:
+                await self._check_chain()
             tip_hash = await self._follow_blocks()
             if await self._follow_mempool(tip_hash):
                 self._read_completely_at = self._clock()
+
+    async def _check_chain(self) -> None:
+        """A source of another chain would make nonsense of everything: look once before believing it."""
+        genesis = await self._source.block_hash(0)
+        if genesis != self._genesis:
+            raise ChainUnavailable(
+                f"The chain source serves another chain: its first block is {genesis}, not {self._genesis}; "
+                "correct chain_url or network"
+            )
+        self._is_our_chain = True
 
     async def _follow(self) -> None:
         delay = self._settings.poll_seconds
