@@ -159,7 +159,7 @@ class Amp0(Closable):
         """
         account = self._logged_in().row.pointer
         try:
-            rows: list[rpc.AddressRow] = await self._call(rpc.GetMyAddresses(account))
+            rows: list[rpc.IssuedAddress] = await self._call(rpc.GetMyAddresses(account))
         except LoginFailed:
             raise
         except CallFailed as error:
@@ -271,7 +271,7 @@ class Amp0(Closable):
 
     async def _learn_last_index(self) -> None:
         try:
-            rows: list[rpc.AddressRow] = await self._call(rpc.GetMyAddresses(self._logged_in().row.pointer))
+            rows: list[rpc.IssuedAddress] = await self._call(rpc.GetMyAddresses(self._logged_in().row.pointer))
         except CallFailed:
             return
         newest = max((row.pointer for row in rows), default=0)
@@ -299,25 +299,26 @@ class Amp0(Closable):
         for attempt in range(policy.attempts + 1):
             if attempt:
                 await self._options.sleep(policy.wait(attempt, self._options.jitter()))
+            session: Session | None = None
             try:
                 session = await self._ready()
                 return await session.call(procedure)
             except ConnectionTimeout:
                 # The call was under way and the server hangs: its caller has waited long enough.
-                await self._drop()
+                await self._drop(session)
                 raise
             except ConnectionFailed as error:
-                await self._drop()
+                await self._drop(session)
                 log.info("connection lost attempt=%d error=%s", attempt, type(error).__name__)
                 if attempt == policy.attempts or self._closed:
                     raise
             except RemoteProtocolError:
-                await self._drop()
+                await self._drop(session)
                 raise
             except CallFailed as error:
                 if error.name != rpc.SESSION_EXPIRED[0] or attempt == policy.attempts:
                     raise
-                await self._drop()
+                await self._drop(session)
         raise AssertionError("unreachable")
 
     async def _ready(self) -> Session:
@@ -325,7 +326,7 @@ class Amp0(Closable):
             if self._closed:
                 raise ConnectionFailed("this Amp0 was closed; make a new one")
             if self._session is None or not self._session.alive:
-                await self._drop()
+                await self._drop(self._session)
                 session = await self._open()
                 try:
                     login = await self._log_in(session)
@@ -339,8 +340,10 @@ class Amp0(Closable):
                 self._session = session
             return self._session
 
-    async def _drop(self) -> None:
-        session, self._session = self._session, None
+    async def _drop(self, session: Session | None) -> None:
+        """Give up one connection; another call may have replaced it already."""
+        if self._session is session:
+            self._session = None
         if session is not None:
             await session.close()
 

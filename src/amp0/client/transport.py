@@ -7,10 +7,10 @@ and tests put a server in its place that lives in the same process.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from amp0.errors import ConnectionFailed, ConnectionTimeout, RemoteProtocolError
-from amp0.network import Network, is_loopback_url
+from amp0.network import Network
 from amp0.protocol.wamp import Serializer
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ class NetworkTransport:
         import httpx
 
         if self._http is None:
-            verify: Any = True if is_loopback_url(url) and url.startswith("http:") else ssl_context(network)
+            # Without TLS no authorities are read; the empty context would trust nobody if it came to that.
+            plain = url.startswith("http:")
+            verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else ssl_context(network)
             # Deadlines are the caller's: one for the whole exchange, not one per read.
             self._http = httpx.AsyncClient(
                 verify=verify,

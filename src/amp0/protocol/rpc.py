@@ -172,6 +172,13 @@ class AddressRow(Struct, frozen=True):
     num_tx: int = 0
 
 
+class IssuedAddress(Struct, frozen=True):
+    """What our client reads of an :class:`AddressRow`; the rest may have any form."""
+
+    pointer: Pointer
+    script: Hex | None = None
+
+
 class UtxoRow(Struct, frozen=True, kw_only=True):
     """One unspent output. ``value`` is null when confidential and *decimal text* when explicit;
     ``block_height`` is 0 while unconfirmed, never null."""
@@ -411,7 +418,7 @@ class GetMyAddresses(Procedure, frozen=True, array_like=True):
     """A page of issued addresses, newest first: those with a pointer below ``last_pointer``, 0 for all."""
 
     URI: ClassVar[str] = PREFIX + "addressbook.get_my_addresses"
-    RESULT: ClassVar[Any] = list[AddressRow]
+    RESULT: ClassVar[Any] = list[IssuedAddress]
     subaccount: Pointer
     last_pointer: Pointer | None = 0
 
