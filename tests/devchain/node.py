@@ -1,0 +1,70 @@
+"""A real Elements node for the tests that want one: set ``ELEMENTSD`` to the path of an ``elementsd`` (23 or later)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from amp0.devchain.blocks import INITIAL_FREE_COINS
+
+ELEMENTSD = os.environ.get("ELEMENTSD", "")
+needs_node = pytest.mark.skipif(
+    not ELEMENTSD, reason="set ELEMENTSD to the path of an elementsd to check our blocks with a real node"
+)
+FLAGS = (
+    "-chain=liquidregtest",
+    f"-initialfreecoins={INITIAL_FREE_COINS}",
+    "-validatepegin=0",
+    "-acceptdiscountct=1",
+    "-txindex=1",
+    "-listen=0",
+    "-rpcbind=127.0.0.1",
+    "-rpcallowip=127.0.0.1",
+)
+_DEADLINE = 60.0
+
+
+class Node:
+    """A node's RPC."""
+
+    def __init__(self, url: str, cookie: Path) -> None:
+        self._url = url
+        self._cookie = cookie
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        user, _, password = self._cookie.read_text().partition(":")
+        body = {"id": 1, "method": method, "params": arguments}
+        answer = httpx.post(self._url, json=body, auth=(user, password), timeout=60).json()
+        assert answer.get("error") is None, answer["error"]
+        return answer["result"]
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([ELEMENTSD, *FLAGS, f"-datadir={tmp_path}", f"-rpcport={port}"])
+    try:
+        found = Node(f"http://127.0.0.1:{port}", tmp_path / "liquidregtest" / ".cookie")
+        end = time.monotonic() + _DEADLINE
+        while True:
+            try:
+                found.call("getblockcount")
+                break
+            except (OSError, httpx.HTTPError, ValueError, AssertionError):
+                if process.poll() is not None or time.monotonic() > end:
+                    pytest.fail("the node did not start")
+                time.sleep(0.2)
+        yield found
+    finally:
+        process.terminate()
+        process.wait(30)
