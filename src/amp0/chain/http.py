@@ -323,6 +323,11 @@ class HttpxTransport:
 def unavailable(url: str, error: Exception) -> BackendUnavailable:
     """The error for a server that cannot be talked to, naming it and what to do."""
     reason = str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return BackendUnavailable(
+            f"the explorer at {url} shows a certificate that cannot be trusted: {error.verify_message}; "
+            "check the URL, and do not use it before you know why"
+        )
     return BackendUnavailable(
         f"the explorer at {url} cannot be reached: {reason}; check the URL and that it is running, then try again"
     )
