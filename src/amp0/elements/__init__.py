@@ -1,0 +1,1 @@
+"""Bytes and values of Elements: keys, scripts, addresses, transactions, blinding, PSET. Pure."""

@@ -178,6 +178,7 @@ class OutPoint(tuple[Txid, int]):
     __slots__ = ()
 
     def __new__(cls, txid: str | bytes, vout: int | None = None) -> Self:
+        """Parse one text, or join the parts. Raises :class:`InvalidInput`."""
         if vout is None:
             if not isinstance(txid, str):
                 raise InvalidInput("an outpoint reads txid:vout")
