@@ -57,16 +57,8 @@ class FakeChain:
         null = TxIn(OutPoint(Txid(bytes(32)), 0xFFFFFFFF), script_sig=self._time.to_bytes(4, "big"))
         coinbase = Transaction.of(2, 0, [null], [TxOut.explicit(coinbase_script, ASSET, 0)])
         body = (coinbase, *chosen)
-        header = BlockHeader(
-            1,
-            self.blocks[-1][0].block_hash(),
-            merkle_root([tx.txid() for tx in body]),
-            self._time,
-            len(self.blocks),
-            False,
-            b"\x51",
-            b"",
-        )
+        previous, root = self.blocks[-1][0].block_hash(), merkle_root([tx.txid() for tx in body])
+        header = BlockHeader(1, previous, root, self._time, len(self.blocks), False, b"\x51", b"")
         self.blocks.append((header, body))
         spent = {txin.prevout for tx in chosen for txin in tx.vin}
         for tx in list(self.mempool.values()):

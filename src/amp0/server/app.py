@@ -168,6 +168,7 @@ def build(
     :class:`NetworkMismatch` for the test key anywhere but on liquidregtest over loopback.
     """
     lock = None if settings.data_dir is None else _take_folder(settings.data_dir)
+    store = None
     try:
         store = Store.open(settings.store_url(), faults=faults)
         if keys is None:
@@ -176,6 +177,8 @@ def build(
         network = _public_network(settings, keys, settings.listen[0])
         _bind_store(store, keys, network)
     except BaseException:
+        if store is not None:
+            store.close()
         if lock is not None:
             os.close(lock)
         raise

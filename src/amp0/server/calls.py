@@ -14,7 +14,7 @@ from typing import Any
 
 from amp0.errors import InvalidInput, RemoteProtocolError
 from amp0.protocol import rpc
-from amp0.server import accounts, history, logins, spending, wallets
+from amp0.server import accounts, history, logins, pins, removal, spending, wallets
 from amp0.server.context import Context, Level, Publication, Services, Session
 from amp0.server.refusal import (
     InternalError,
@@ -60,6 +60,16 @@ CALLS: Mapping[type[rpc.Procedure], Row] = {
     rpc.GetSyncStatus: Row(wallets.get_sync_status, _WATCH_ONLY, Runs.READ),
     rpc.SetAppearance: Row(wallets.set_appearance, _FULL, Runs.WRITE),
     rpc.GetAvailableCurrencies: Row(wallets.get_available_currencies, _WATCH_ONLY, Runs.READ),
+    rpc.SetCsvTime: Row(wallets.set_csv_time, _FULL, Runs.WRITE),
+    rpc.SetNLockTime: Row(wallets.set_nlocktime, _FULL, Runs.WRITE),
+    rpc.SendNLockTimes: Row(wallets.send_nlocktimes, _FULL, Runs.READ),
+    rpc.GetUpcomingNLockTimes: Row(wallets.get_upcoming_nlocktimes, _WATCH_ONLY, Runs.READ),
+    rpc.GetSystemMessage: Row(wallets.get_system_message, _FULL, Runs.READ),
+    rpc.AckSystemMessage: Row(wallets.ack_system_message, _FULL, Runs.READ),
+    rpc.RemoveAccount: Row(removal.remove_account, _FULL, Runs.WRITE),
+    rpc.SetPinLogin: Row(pins.set_pin_login, _FULL, Runs.OUTSIDE),
+    rpc.GetPinPassword: Row(pins.get_password, _ANYBODY, Runs.OUTSIDE),
+    rpc.RemovePinLogins: Row(pins.remove_all, _FULL, Runs.WRITE),
     rpc.GetTwoFactorConfig: Row(wallets.get_two_factor_config, _FULL, Runs.READ),
     rpc.Fund: Row(accounts.fund, _WATCH_ONLY, Runs.WRITE),
     rpc.UploadAddresses: Row(accounts.upload_addresses, _WATCH_ONLY, Runs.WRITE),

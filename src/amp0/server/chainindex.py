@@ -79,6 +79,16 @@ def unconfirmed(connection: Connection) -> set[Txid]:
     return {Txid(txid) for txid in rows.scalars()}
 
 
+def count_unspent(connection: Connection, account_ids: sa.Select[int]) -> int:
+    """How many unspent outputs accounts hold, in block or mempool."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(_outputs)
+        .where(_outputs.c.account_id.in_(account_ids), _outputs.c.spent_by.is_(None))
+    )
+    return int(connection.execute(query).scalar_one())
+
+
 # --- writing -------------------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -451,7 +452,9 @@ class Cosigner:
                 .where(schema.cosigned.c.txid.in_([bytes(one) for one in earlier]))
                 .values(replaced_by=txid)
             )
-            db.execute(sa.delete(schema.outpoint_claims).where(_claimed_outpoints(tx, spend.own)))
+            claims = schema.outpoint_claims.c
+            held = sa.tuple_(claims.prev_txid, claims.prev_vout).in_(_own_outpoints(tx, spend.own))
+            db.execute(sa.delete(schema.outpoint_claims).where(held))
         # Two rivals for one outpoint meet at the key of this table, whatever went before.
         db.execute(
             sa.insert(schema.outpoint_claims),
@@ -541,35 +544,47 @@ def _same_address(table: sa.Table) -> sa.ColumnElement[bool]:
     return (adr.c.account_id == table.c.account_id) & (adr.c.pointer == table.c.pointer)
 
 
-def _watched(db: Connection, prevouts: Iterable[OutPoint]) -> Iterator[tuple[OutPoint, Row[Any]]]:
-    """The rows of those outpoints that are own outputs of the present chain and mempool."""
+@cache
+def _watched_query() -> sa.Select[Any]:
+    # Statements are made once: composing them costs more than running them.
     out = schema.outputs
     query = _address_columns(
         out.c.txid, out.c.vout, out.c.asset_field, out.c.value_field, out.c.nonce_field,
         out.c.height, out.c.spent_by,
     ).join(out, _same_address(out))  # fmt: skip
+    return query.where(sa.tuple_(out.c.txid, out.c.vout).in_(sa.bindparam("prevouts", expanding=True)))
+
+
+@cache
+def _recorded_query() -> sa.Select[Any]:
+    return sa.select(schema.cosigned.c.txid).where(schema.cosigned.c.txid == sa.bindparam("wanted"))
+
+
+@cache
+def _holders_query() -> sa.Select[Any]:
+    claims = schema.outpoint_claims
+    held = sa.tuple_(claims.c.prev_txid, claims.c.prev_vout).in_(sa.bindparam("prevouts", expanding=True))
+    return sa.select(claims.c.txid).where(held).distinct()
+
+
+def _watched(db: Connection, prevouts: Iterable[OutPoint]) -> Iterator[tuple[OutPoint, Row[Any]]]:
+    """The rows of those outpoints that are own outputs of the present chain and mempool."""
     keys = [(bytes(prevout.txid()), prevout.vout()) for prevout in prevouts]
-    for row in db.execute(query.where(sa.tuple_(out.c.txid, out.c.vout).in_(keys))).all():
+    for row in db.execute(_watched_query(), {"prevouts": keys}).all():
         yield OutPoint(Txid(row.txid), row.vout), row
 
 
 def _is_recorded(db: Connection, txid: Txid) -> bool:
-    return (
-        db.execute(sa.select(schema.cosigned.c.txid).where(schema.cosigned.c.txid == bytes(txid))).first() is not None
-    )
+    return db.execute(_recorded_query(), {"wanted": bytes(txid)}).first() is not None
 
 
-def _claimed_outpoints(tx: Transaction, own: Sequence[OwnInput]) -> sa.ColumnElement[bool]:
-    claims = schema.outpoint_claims
-    return sa.tuple_(claims.c.prev_txid, claims.c.prev_vout).in_(
-        [(bytes(tx.vin[i.index].prevout.txid()), tx.vin[i.index].prevout.vout()) for i in own]
-    )
+def _own_outpoints(tx: Transaction, own: Sequence[OwnInput]) -> list[tuple[bytes, int]]:
+    return [(bytes(tx.vin[i.index].prevout.txid()), tx.vin[i.index].prevout.vout()) for i in own]
 
 
 def _holders(db: Connection, tx: Transaction, own: Sequence[OwnInput]) -> list[Txid]:
     """Other cosigned transactions that hold one of the own outpoints."""
-    claims = schema.outpoint_claims
-    rows = db.execute(sa.select(claims.c.txid).where(_claimed_outpoints(tx, own)).distinct())
+    rows = db.execute(_holders_query(), {"prevouts": _own_outpoints(tx, own)})
     return sorted(Txid(row.txid) for row in rows if row.txid != bytes(tx.txid()))
 
 

@@ -127,8 +127,7 @@ def sync_custom(context: Context, call: rpc.SyncCustom) -> bool:
     """Set, replace or (three empty texts) delete the wallet's watch-only login. Sessions of the old one end."""
     user_id = context.session.user_id
     if not (call.username or call.password or call.wo_blob_key):
-        context.db.execute(_logins.delete().where(_logins.c.user_id == user_id))
-        context.ends_watch_only = True
+        forget_watch_only(context)
         return True
     if not call.username or not call.password:
         raise InvalidRequest("A watch-only login needs a name and a password")
@@ -156,6 +155,12 @@ def sync_custom(context: Context, call: rpc.SyncCustom) -> bool:
     )
     context.ends_watch_only = True
     return True
+
+
+def forget_watch_only(context: Context) -> None:
+    """Delete the wallet's watch-only login; sessions made with it end."""
+    context.db.execute(_logins.delete().where(_logins.c.user_id == context.session.user_id))
+    context.ends_watch_only = True
 
 
 def _name_hash(context: Context, name: str) -> bytes:
@@ -213,6 +218,7 @@ def _log_in(
         block_hash=tip.block_hash,
         prev_block_hash=tip.previous_hash,
         csv_blocks=wallet.csv_blocks,
+        nlocktime_blocks=wallet.nlocktime_blocks,
         csv_times=list(services.network.csv_buckets),
         min_fee=services.network.min_fee_rate,
         fee_estimates=history.fee_estimates(services.network.min_fee_rate),

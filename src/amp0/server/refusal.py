@@ -72,6 +72,10 @@ class WrongCredentials(Refusal):
         super().__init__(rpc.USER_NOT_FOUND[1])
 
 
+class WrongPin(Refusal):
+    """A PIN is wrong, or its login does not exist (any more). Clients know it by its name."""
+
+
 class TooManyAttempts(Refusal):
     """Too many wrong guesses lately."""
 
@@ -86,6 +90,10 @@ class AccountExists(Refusal):
 
 class UnknownAccount(Refusal):
     """The wallet has no such account."""
+
+
+class NotEmpty(Refusal):
+    """The wallet still holds coins."""
 
 
 class NameTaken(Refusal):
@@ -214,10 +222,12 @@ REFUSALS: Mapping[type[Refusal], Answer] = {
     SessionExpired: Answer("sessionexpired", 401),
     NotAllowed: Answer("notallowed", 403),
     WrongCredentials: Answer("usernotfound", 401),
+    WrongPin: Answer(rpc.WRONG_PIN, 401),
     TooManyAttempts: Answer("toomanyattempts", 429, retryable=True),
     RegistrationConflict: Answer("registrationconflict", 409),
     AccountExists: Answer("accountexists", 409),
     UnknownAccount: Answer("unknownaccount", 404),
+    NotEmpty: Answer("notempty", 409),
     NameTaken: Answer("nametaken", 409),
     NotFound: Answer("notfound", 404),
     BroadcastRefused: Answer("broadcast", 400),

@@ -21,7 +21,7 @@ from amp0.elements.keys import ExtendedKey
 from amp0.protocol import rpc
 from amp0.server import accounts
 from amp0.server.context import Context
-from amp0.server.refusal import InvalidRequest, RegistrationConflict, SessionExpired, TooLarge
+from amp0.server.refusal import InvalidRequest, NotFound, RegistrationConflict, SessionExpired, TooLarge
 from amp0.server.store import schema
 
 MAX_APPEARANCE = 1024
@@ -41,6 +41,7 @@ class Wallet:
     appearance: str
     cache_password: str
     csv_blocks: int
+    nlocktime_blocks: int
     client_blob_hmac: str
     created_at: int
 
@@ -57,11 +58,15 @@ _WALLET_COLUMNS = (
     _users.c.appearance,
     _users.c.cache_password,
     _users.c.csv_blocks,
+    _users.c.nlocktime_blocks,
     _users.c.client_blob_hmac,
     _users.c.created_at,
 )
 _BY_ID = sa.select(*_WALLET_COLUMNS).where(_users.c.id == sa.bindparam("id"))
-_BY_LOGIN_HASH = sa.select(*_WALLET_COLUMNS).where(_users.c.login_hash == sa.bindparam("login_hash"))
+_BY_LOGIN_HASH = sa.select(*_WALLET_COLUMNS).where(
+    _users.c.login_hash == sa.bindparam("login_hash"), _users.c.removed_at.is_(None)
+)
+DEFAULT_NLOCKTIME = 12_960
 
 
 def load(connection: Connection, user_id: int) -> Wallet:
@@ -73,7 +78,7 @@ def load(connection: Connection, user_id: int) -> Wallet:
 
 
 def find_by_login_hash(connection: Connection, login_hash: bytes) -> Wallet | None:
-    """The wallet whose master public key has this HASH160 (20 bytes)."""
+    """The wallet whose master public key has this HASH160 (20 bytes), unless it was removed."""
     row = connection.execute(_BY_LOGIN_HASH, {"login_hash": login_hash}).one_or_none()
     return None if row is None else _wallet(row)
 
@@ -93,14 +98,18 @@ def register(context: Context, call: rpc.Register) -> bool:
     if not wally.is_public_key(pubkey):
         raise InvalidRequest("The master public key is not a point on the curve")
     known = context.db.execute(
-        sa.select(_users.c.master_chain_code, _users.c.gait_path).where(_users.c.master_pubkey == pubkey)
+        sa.select(_users.c.id, _users.c.master_chain_code, _users.c.gait_path, _users.c.removed_at).where(
+            _users.c.master_pubkey == pubkey
+        )
     ).one_or_none()
     if known is not None:
-        if tuple(known) != (chain_code, gait_path):
+        if (known.master_chain_code, known.gait_path) != (chain_code, gait_path):
             raise RegistrationConflict(
                 "This master key is registered with another chain code or gait path; "
                 "log in with the software that registered it"
             )
+        if known.removed_at is not None:
+            context.db.execute(_users.update().where(_users.c.id == known.id).values(removed_at=None))
         return True
     services = context.services
     now = int(services.clock())
@@ -114,6 +123,7 @@ def register(context: Context, call: rpc.Register) -> bool:
             appearance=json.dumps(rpc.default_appearance()),
             cache_password=services.random(16).hex(),
             csv_blocks=services.network.csv_buckets[-1],
+            nlocktime_blocks=DEFAULT_NLOCKTIME,
             client_blob="",
             client_blob_hmac=rpc.ZERO_HMAC,
             created_at=now,
@@ -178,6 +188,58 @@ def set_appearance(context: Context, call: rpc.SetAppearance) -> bool:
         raise TooLarge(f"An appearance may have {MAX_APPEARANCE} bytes")
     context.db.execute(_users.update().where(_users.c.id == context.session.user_id).values(appearance=text))
     return True
+
+
+def set_csv_time(context: Context, call: rpc.SetCsvTime) -> bool:
+    """The delay of addresses of account 0 that are handed out from now on; earlier ones keep theirs."""
+    buckets = context.services.network.csv_buckets
+    if call.blocks not in buckets:
+        raise InvalidRequest(f"The delay is one of {', '.join(map(str, buckets))} blocks")
+    context.db.execute(_users.update().where(_users.c.id == context.session.user_id).values(csv_blocks=call.blocks))
+    return True
+
+
+def set_nlocktime(context: Context, call: rpc.SetNLockTime) -> bool:
+    """Kept and told again at the next login; nothing here is made of it."""
+    context.db.execute(
+        _users.update().where(_users.c.id == context.session.user_id).values(nlocktime_blocks=call.blocks)
+    )
+    return True
+
+
+def send_nlocktimes(_context: Context, _call: rpc.SendNLockTimes) -> bool:
+    """On Liquid there are no recovery transactions with a lock time, so there is none to send."""
+    return True
+
+
+def get_upcoming_nlocktimes(_context: Context, _call: rpc.GetUpcomingNLockTimes) -> dict[str, Any]:
+    """On Liquid there are no recovery transactions with a lock time."""
+    return {"list": []}
+
+
+def get_system_message(_context: Context, _call: rpc.GetSystemMessage) -> rpc.SystemMessage:
+    """This server has nothing to say to all of its users."""
+    return rpc.SystemMessage()
+
+
+def ack_system_message(_context: Context, call: rpc.AckSystemMessage) -> bool:
+    """There is no message that could be acknowledged."""
+    raise NotFound(f"There is no system message {call.message_id}")
+
+
+def mark_removed(context: Context) -> None:
+    """Forget what the wallet kept here, and let nobody log in until it is registered again."""
+    context.db.execute(
+        _users.update()
+        .where(_users.c.id == context.session.user_id)
+        .values(
+            client_blob="",
+            client_blob_hmac=rpc.ZERO_HMAC,
+            appearance=json.dumps(rpc.default_appearance()),
+            cache_password=context.services.random(16).hex(),
+            removed_at=int(context.services.clock()),
+        )
+    )
 
 
 def get_memos(_context: Context, _call: rpc.GetMemos) -> rpc.Memos:

@@ -64,6 +64,7 @@ users = Table(
     Column("appearance", Text, nullable=False, comment="JSON object, stored and returned verbatim"),
     Column("cache_password", String(64), nullable=False),
     Column("csv_blocks", Integer, nullable=False),
+    Column("nlocktime_blocks", Integer, nullable=False),
     Column("client_blob", Text, nullable=False, comment="base64; empty while there is none"),
     Column(
         "client_blob_hmac",
@@ -72,6 +73,7 @@ users = Table(
         comment="base64 of 32 bytes; zeros while there is none",
     ),
     Column("created_at", BigInteger, nullable=False),
+    Column("removed_at", BigInteger, nullable=True, comment="NULL: not removed; a new registration takes it back"),
     CheckConstraint("csv_blocks > 0 AND csv_blocks < 65536", name="csv_blocks"),
     info={"owner": "wallets"},
 )
@@ -89,6 +91,24 @@ watch_only_logins = Table(
     Column("created_at", BigInteger, nullable=False),
     info={"owner": "logins"},
     comment="one watch-only login a wallet; only salted hashes of what the client derived",
+)
+
+# --- owned by pins.py ----------------------------------------------------------------------------------------------
+
+pin_logins = Table(
+    "pin_logins",
+    metadata,
+    Column("identifier", LargeBinary(16), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("device_hash", LargeBinary(32), nullable=False),
+    Column("salt", LargeBinary(16), nullable=False),
+    Column("pin_hash", LargeBinary(32), nullable=False),
+    Column("tries_left", SmallInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("user_id", "device_hash"),
+    CheckConstraint("tries_left >= 0", name="tries_left"),
+    info={"owner": "pins"},
+    comment="one PIN a device; the password it gives follows from salt, PIN and service key, and is not kept",
 )
 
 # --- owned by accounts.py ------------------------------------------------------------------------------------------

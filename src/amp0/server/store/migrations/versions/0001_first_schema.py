@@ -100,6 +100,7 @@ def upgrade() -> None:
         sa.Column("appearance", sa.Text(), nullable=False, comment="JSON object, stored and returned verbatim"),
         sa.Column("cache_password", sa.String(length=64), nullable=False),
         sa.Column("csv_blocks", sa.Integer(), nullable=False),
+        sa.Column("nlocktime_blocks", sa.Integer(), nullable=False),
         sa.Column("client_blob", sa.Text(), nullable=False, comment="base64; empty while there is none"),
         sa.Column(
             "client_blob_hmac",
@@ -108,11 +109,33 @@ def upgrade() -> None:
             comment="base64 of 32 bytes; zeros while there is none",
         ),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "removed_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="NULL: not removed; a new registration takes it back",
+        ),
         sa.CheckConstraint("csv_blocks > 0 AND csv_blocks < 65536", name=op.f("ck_users_csv_blocks")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("login_hash", name=op.f("uq_users_login_hash")),
         sa.UniqueConstraint("master_pubkey", name=op.f("uq_users_master_pubkey")),
         info={"owner": "wallets"},
+    )
+    op.create_table(
+        "pin_logins",
+        sa.Column("identifier", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("device_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("salt", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("pin_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("tries_left", sa.SmallInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("tries_left >= 0", name=op.f("ck_pin_logins_tries_left")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_pin_logins_user_id_users")),
+        sa.PrimaryKeyConstraint("identifier", name=op.f("pk_pin_logins")),
+        sa.UniqueConstraint("user_id", "device_hash", name=op.f("uq_pin_logins_user_id_device_hash")),
+        comment="one PIN a device; the password it gives follows from salt, PIN and service key, and is not kept",
+        info={"owner": "pins"},
     )
     op.create_table(
         "accounts",
