@@ -30,6 +30,7 @@ soak: $(STAMP) ## the long tests: a thousand kills and the like
 
 lint: $(STAMP) ## ruff, and the floors of the architecture
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 
 format: $(STAMP) ## rewrite the source in the house's layout

@@ -142,9 +142,7 @@ def test_no_module_imports_the_package_itself() -> None:
     wrong = [
         f"{found.importer}:{found.line} imports {found.imported}"
         for found in all_imports()
-        if found.imported.startswith("amp0.")
-        and found.imported.count(".") == 1
-        and found.imported not in names
+        if found.imported.startswith("amp0.") and found.imported.count(".") == 1 and found.imported not in names
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -155,9 +153,7 @@ def test_a_library_with_a_home_is_imported_only_there(library: str) -> None:
         f"{found.importer}:{found.line}"
         for found in all_imports()
         if found.imported.split(".")[0] == library
-        and not any(
-            found.importer == home or found.importer.startswith(home + ".") for home in HOMES[library]
-        )
+        and not any(found.importer == home or found.importer.startswith(home + ".") for home in HOMES[library])
     ]
     assert not wrong, f"{library} is imported outside {HOMES[library]}:\n" + "\n".join(wrong)
 

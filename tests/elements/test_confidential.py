@@ -95,9 +95,7 @@ def test_e13_every_build_draws_fresh_randomness() -> None:
     """Two builds of the same payment share no factor, ephemeral key or proof."""
     first, second = blinded_pair()[1], blinded_pair()[1]
     values = [
-        {o.opening.abf for o in outs[:2]}
-        | {o.opening.vbf for o in outs[:2]}
-        | {o.txout.nonce_field for o in outs[:2]}
+        {o.opening.abf for o in outs[:2]} | {o.opening.vbf for o in outs[:2]} | {o.txout.nonce_field for o in outs[:2]}
         for outs in (first, second)
     ]
     assert len(values[0]) == 6
@@ -204,9 +202,7 @@ def test_e08_zero_factors_count_as_no_blinding() -> None:
 def test_unblind_many_keeps_order_and_reports_failures_in_place() -> None:
     _, outputs, _ = blinded_pair()
     first, second = outputs[0], outputs[1]
-    results = confidential.unblind_many(
-        [(first.txout, KEY), (second.txout, b"\x09" * 32), (second.txout, KEY)]
-    )
+    results = confidential.unblind_many([(first.txout, KEY), (second.txout, b"\x09" * 32), (second.txout, KEY)])
     assert results[0] == first.opening
     assert isinstance(results[1], UnblindError)
     assert results[2] == second.opening

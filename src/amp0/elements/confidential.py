@@ -296,9 +296,7 @@ def blind(
     for i in to_blind:
         abf, vbf = factors[i]
         jobs.append(
-            functools.partial(
-                _blind_one, outputs[i], abf, vbf, _random_scalar(random), tags, abfs, generators, random
-            )
+            functools.partial(_blind_one, outputs[i], abf, vbf, _random_scalar(random), tags, abfs, generators, random)
         )
     blinded = dict(zip(to_blind, run_parallel(jobs), strict=True))
     return [blinded[i] if i in blinded else _explicit(output) for i, output in enumerate(outputs)]
@@ -323,9 +321,7 @@ def _check_balance(inputs: Sequence[DomainEntry], outputs: Sequence[PlainOutput]
         totals[output.asset] = totals.get(output.asset, 0) - output.satoshi
     for asset, difference in totals.items():
         if difference:
-            raise InvalidAmounts(
-                f"inputs and outputs of asset {asset_id_to_str(asset)} differ by {difference} satoshi"
-            )
+            raise InvalidAmounts(f"inputs and outputs of asset {asset_id_to_str(asset)} differ by {difference} satoshi")
 
 
 def _draw_factors(
@@ -405,9 +401,7 @@ def issued_asset(txin: TxIn) -> tuple[bytes, bytes]:
     return wally.issuance_asset(entropy), wally.issuance_token(entropy, blinded)
 
 
-def verify_amounts(
-    tx: Transaction, spent: Sequence[TxOut], *, skip_ranges: frozenset[int] = frozenset()
-) -> None:
+def verify_amounts(tx: Transaction, spent: Sequence[TxOut], *, skip_ranges: frozenset[int] = frozenset()) -> None:
     """The complete amount rule of consensus: balance, range proofs, surjection proofs, issuances.
 
     ``spent`` are the outputs that the inputs spend, in order. ``skip_ranges`` names outputs
@@ -498,9 +492,7 @@ def _output_side(
                 raise InvalidAmounts(f"output {i}: a hidden amount without a range proof")
             if i not in skip_ranges:
                 range_jobs.append(
-                    functools.partial(
-                        wally.rangeproof_verify, txout.range_proof, commitment, txout.script, generator
-                    )
+                    functools.partial(wally.rangeproof_verify, txout.range_proof, commitment, txout.script, generator)
                 )
         if txout.explicit_asset is None:
             if not wally.surjectionproof_verify(txout.surjection_proof, domain, generator):

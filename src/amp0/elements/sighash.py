@@ -63,9 +63,7 @@ class SighashCache:
     def _rangeproofs(self) -> bytes:
         return sha256d(b"".join([_proofs(txout) for txout in self.tx.vout]))
 
-    def segwit_v0(
-        self, index: int, script_code: bytes, value_field: bytes, sighash: int = SIGHASH_ALL
-    ) -> bytes:
+    def segwit_v0(self, index: int, script_code: bytes, value_field: bytes, sighash: int = SIGHASH_ALL) -> bytes:
         """The 32-byte hash that input ``index`` signs (witness version 0).
 
         ``value_field`` is the value field (9 or 33 bytes) of the output it spends.

@@ -299,17 +299,13 @@ class TxIn:
     def _has_witness(self) -> bool:
         issuance = self.issuance
         return bool(
-            self.witness
-            or self.pegin_witness
-            or (issuance and (issuance.amount_proof or issuance.tokens_proof))
+            self.witness or self.pegin_witness or (issuance and (issuance.amount_proof or issuance.tokens_proof))
         )
 
     def _witness_bytes(self) -> bytes:
         issuance = self.issuance
         proofs = (
-            b"\x00\x00"
-            if issuance is None
-            else var_bytes(issuance.amount_proof) + var_bytes(issuance.tokens_proof)
+            b"\x00\x00" if issuance is None else var_bytes(issuance.amount_proof) + var_bytes(issuance.tokens_proof)
         )
         return proofs + _stack(self.witness) + _stack(self.pegin_witness)
 
@@ -481,9 +477,7 @@ class Transaction:
     @cached_property
     def has_witness(self) -> bool:
         """Whether any input or output carries witness data."""
-        return any(i._has_witness() for i in self.vin) or any(
-            o.surjection_proof or o.range_proof for o in self.vout
-        )
+        return any(i._has_witness() for i in self.vin) or any(o.surjection_proof or o.range_proof for o in self.vout)
 
     @cached_property
     def _base(self) -> builtins.bytes:

@@ -108,9 +108,7 @@ def ecdsa_is_strict(der: bytes) -> bool:
     """Whether ``der`` is a strict-DER, low-S encoding of some signature."""
     try:
         compact = _w.ec_sig_from_der(der)
-        return bool(
-            bytes(_w.ec_sig_to_der(compact)) == der and bytes(_w.ec_sig_normalize(compact)) == bytes(compact)
-        )
+        return bool(bytes(_w.ec_sig_to_der(compact)) == der and bytes(_w.ec_sig_normalize(compact)) == bytes(compact))
     except _FAILURES:
         return False
 
@@ -153,9 +151,7 @@ def final_vbf(values: list[int], n_inputs: int, abfs: bytes, vbfs: bytes) -> byt
         raise InvalidAmounts("the last blinding factor cannot be computed") from None
 
 
-def explicit_value_proof(
-    satoshi: int, nonce: bytes, vbf: bytes, commitment: bytes, generator: bytes
-) -> bytes:
+def explicit_value_proof(satoshi: int, nonce: bytes, vbf: bytes, commitment: bytes, generator: bytes) -> bytes:
     """A small proof that ``commitment`` holds exactly ``satoshi`` (about 73 bytes)."""
     try:
         return bytes(_w.explicit_rangeproof(satoshi, nonce, vbf, commitment, generator))
@@ -293,12 +289,8 @@ class _Verifier:
             self.context = _bind("secp256k1_context_create", c_void_p, c_uint)(0x301)
             self.generator_parse = _bind("secp256k1_generator_parse", c_int, c_void_p, _BYTES, _BYTES)
             self.generator_generate = _bind("secp256k1_generator_generate", c_int, c_void_p, _BYTES, _BYTES)
-            self.commitment_parse = _bind(
-                "secp256k1_pedersen_commitment_parse", c_int, c_void_p, _BYTES, _BYTES
-            )
-            self.commit = _bind(
-                "secp256k1_pedersen_commit", c_int, c_void_p, _BYTES, _BYTES, c_uint64, _BYTES
-            )
+            self.commitment_parse = _bind("secp256k1_pedersen_commitment_parse", c_int, c_void_p, _BYTES, _BYTES)
+            self.commit = _bind("secp256k1_pedersen_commit", c_int, c_void_p, _BYTES, _BYTES, c_uint64, _BYTES)
             self.tally = _bind(
                 "secp256k1_pedersen_verify_tally", c_int,
                 c_void_p, POINTER(c_void_p), c_size_t, POINTER(c_void_p), c_size_t,
@@ -308,9 +300,7 @@ class _Verifier:
                 c_void_p, POINTER(c_uint64), POINTER(c_uint64), _BYTES, _BYTES, c_size_t,
                 _BYTES, c_size_t, _BYTES,
             )  # fmt: skip
-            self.surjection_parse = _bind(
-                "secp256k1_surjectionproof_parse", c_int, c_void_p, _BYTES, _BYTES, c_size_t
-            )
+            self.surjection_parse = _bind("secp256k1_surjectionproof_parse", c_int, c_void_p, _BYTES, _BYTES, c_size_t)
             self.surjection_verify = _bind(
                 "secp256k1_surjectionproof_verify", c_int, c_void_p, _BYTES, _BYTES, c_size_t, _BYTES
             )
@@ -409,9 +399,7 @@ def surjectionproof_verify(proof: bytes, domain: list[bytes], generator: bytes) 
     parsed = ctypes.create_string_buffer(16384)
     if not verifier.surjection_parse(verifier.context, parsed, proof, len(proof)):
         return False
-    return bool(
-        verifier.surjection_verify(verifier.context, parsed, b"".join(domain), len(domain), generator)
-    )
+    return bool(verifier.surjection_verify(verifier.context, parsed, b"".join(domain), len(domain), generator))
 
 
 def self_test(verifier: _Verifier | None = None) -> None:
