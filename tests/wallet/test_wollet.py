@@ -434,7 +434,8 @@ def test_amp0_change_goes_where_the_server_signs_and_no_customer_pays() -> None:
     wollet = Wollet(NETWORK, AMP0)
     wollet.scan_request(3)
     assert [wollet.change_index(skip) for skip in range(3)] == [20, 19, 18]
-    assert wollet.owns(AMP0.script_bytes(20)) is None
+    assert wollet.owns(AMP0.script_bytes(20)) == 20
+    assert wollet.owns(AMP0.script_bytes(500)) is None
     deposit = pay(AMP0, (1, 500), (19, 5))
     wollet.apply_transaction(deposit)
     assert wollet.owns(AMP0.script_bytes(20)) == 20

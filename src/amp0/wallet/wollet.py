@@ -162,11 +162,12 @@ class Wollet:
 
     def owns(self, script: bytes) -> int | None:
         """Derivation index of an output script, if it is one of the scripts watched so far."""
-        place = self._scripts.find(bytes(script))
+        place = self.place_of(script)
         return None if place is None else place[1]
 
     def place_of(self, script: bytes) -> tuple[Chain, int] | None:
         """Chain and derivation index of an output script watched so far."""
+        self._derive_ahead()
         place = self._scripts.find(bytes(script))
         return None if place is None else (Chain.INTERNAL if place[0] else Chain.EXTERNAL, place[1])
 
