@@ -42,6 +42,16 @@ SENT: list[tuple[str, list[Any]]] = [
     ("addressbook.get_sync_status", []),
     ("login.set_appearance", [{"unit": "BTC"}]),
     ("login.available_currencies", []),
+    ("login.set_csvtime", [65535, {"value": 65535, "method": "email", "code": "123456"}]),
+    ("login.set_nlocktime", [144, {}]),
+    ("txs.send_nlocktime", []),
+    ("txs.upcoming_nlocktime", []),
+    ("login.get_system_message", [1]),
+    ("login.ack_system_message", [1, "ab" * 32, "3044"]),
+    ("login.remove_account", [{}]),
+    ("pin.set_pin_login", ["123456", "device", True]),
+    ("pin.get_password", ["123456", "ab" * 16]),
+    ("pin.remove_all_pin_logins", []),
 ]
 
 
