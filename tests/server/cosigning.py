@@ -126,7 +126,8 @@ class World:
                 sa.insert(schema.users).values(
                     master_pubkey=master.public_key, master_chain_code=master.chain_code,
                     login_hash=wally.hash160(master.public_key), gait_path=gait, user_agent="test", appearance="{}",
-                    cache_password="x", csv_blocks=65535, client_blob="", client_blob_hmac="", created_at=1,
+                    cache_password="x", csv_blocks=65535, nlocktime_blocks=12960, client_blob="", client_blob_hmac="",
+                    created_at=1,
                 )
             ).inserted_primary_key[0]  # fmt: skip
             account_id = db.execute(
