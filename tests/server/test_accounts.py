@@ -330,7 +330,7 @@ def test_every_procedure_of_the_protocol_has_a_row() -> None:
     assert set(calls.CALLS) == set(rpc.PROCEDURES.values())
 
 
-ANONYMOUS = {rpc.Register, rpc.GetChallenge, rpc.Authenticate, rpc.WatchOnlyLogin}
+ANONYMOUS = {rpc.Register, rpc.GetChallenge, rpc.Authenticate, rpc.WatchOnlyLogin, rpc.GetPinPassword}
 FULL_ONLY = {
     rpc.SetClientBlob,
     rpc.CreateSubaccount,
@@ -338,6 +338,14 @@ FULL_ONLY = {
     rpc.SetAppearance,
     rpc.GetMemos,
     rpc.GetTwoFactorConfig,
+    rpc.SetCsvTime,
+    rpc.SetNLockTime,
+    rpc.SendNLockTimes,
+    rpc.GetSystemMessage,
+    rpc.AckSystemMessage,
+    rpc.RemoveAccount,
+    rpc.SetPinLogin,
+    rpc.RemovePinLogins,
 }
 
 

@@ -96,8 +96,8 @@ class Outcome:
     refusal: Refusal | None
     session: Session
     publications: Sequence[Publication] = ()
-    ends_watch_only: bool = False
-    """Whether live watch-only sessions of this wallet have to end."""
+    ends_sessions: Level | None = None
+    """Live sessions of this wallet that have to end: those of this level and below."""
 
 
 def execute(services: Services, session: Session, uri: str, args: Sequence[Any]) -> Outcome:
@@ -140,7 +140,7 @@ def _run(services: Services, session: Session, uri: str, args: Sequence[Any]) ->
             logins.require_live(connection, session)
             context.connection = connection
             value = row.function(context, call)
-    return Outcome(rpc.to_wire(value), None, context.session, tuple(context.publications), context.ends_watch_only)
+    return Outcome(rpc.to_wire(value), None, context.session, tuple(context.publications), context.ends_sessions)
 
 
 def _after_failure(session: Session, uri: str) -> Session:

@@ -107,8 +107,9 @@ class Context:
     session: Session
     connection: Connection | None
     publications: list[Publication] = field(default_factory=list)
-    ends_watch_only: bool = False
-    """Set when the wallet's watch-only credentials change: sessions made with the old ones end."""
+    ends_sessions: Level | None = None
+    """Ends the wallet's sessions of this level and below: the watch-only ones when their credentials change, all of
+    them when the wallet is removed."""
 
     @property
     def db(self) -> Connection:

@@ -153,14 +153,14 @@ def sync_custom(context: Context, call: rpc.SyncCustom) -> bool:
             created_at=int(context.services.clock()),
         )
     )
-    context.ends_watch_only = True
+    context.ends_sessions = Level.WATCH_ONLY
     return True
 
 
 def forget_watch_only(context: Context) -> None:
     """Delete the wallet's watch-only login; sessions made with it end."""
     context.db.execute(_logins.delete().where(_logins.c.user_id == context.session.user_id))
-    context.ends_watch_only = True
+    context.ends_sessions = Level.WATCH_ONLY
 
 
 def _name_hash(context: Context, name: str) -> bytes:

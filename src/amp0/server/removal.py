@@ -11,13 +11,13 @@ import sqlalchemy as sa
 
 from amp0.protocol import rpc
 from amp0.server import chainindex, logins, pins, wallets
-from amp0.server.context import Context, Session
+from amp0.server.context import Context, Level, Session
 from amp0.server.refusal import NotEmpty
 from amp0.server.store import schema
 
 
 def remove_account(context: Context, _call: rpc.RemoveAccount) -> bool:
-    """Remove the wallet that is logged in, if it holds nothing, and end the session's login.
+    """Remove the wallet that is logged in, if it holds nothing, and end all of its sessions.
 
     Raises :class:`NotEmpty`.
     """
@@ -28,5 +28,6 @@ def remove_account(context: Context, _call: rpc.RemoveAccount) -> bool:
     logins.forget_watch_only(context)
     pins.forget(context)
     wallets.mark_removed(context)
+    context.ends_sessions = Level.FULL
     context.session = Session(peer=context.session.peer)
     return True

@@ -149,11 +149,11 @@ class Hub:
 
         return await (self.workers.slow(work) if uri in calls.SLOW else self.workers.ordinary(work))
 
-    async def end_watch_only(self, user_id: int) -> None:
-        """Log out the watch-only sessions of a wallet whose credentials changed."""
+    def end_sessions(self, user_id: int, level: Level) -> None:
+        """Log out the sessions of a wallet that are of this level or below."""
         for connection in list(self.connections):
             session = connection.session
-            if session.user_id == user_id and session.level is Level.WATCH_ONLY:
+            if session.user_id == user_id and Level.ANONYMOUS < session.level <= level:
                 connection.become(Session(peer=session.peer))
 
     async def sweep(self) -> None:
@@ -310,6 +310,7 @@ class Connection:
         if call.kwargs:
             self._refuse(call.request, InvalidRequest("Procedures take positional arguments only"))
             return
+        user_id = self.session.user_id
         try:
             outcome = await self._hub.call(self.session, call.procedure, call.args)
         except Refusal as refusal:
@@ -326,8 +327,8 @@ class Connection:
             self._answer(call.request, outcome.value)
         await self._flush()
         await self._hub.publish(outcome.publications)
-        if outcome.ends_watch_only:
-            await self._hub.end_watch_only(self.session.user_id)
+        if outcome.ends_sessions is not None:
+            self._hub.end_sessions(user_id, outcome.ends_sessions)
 
     def _answer(self, request: int, value: Any) -> None:
         try:
