@@ -1,0 +1,154 @@
+"""The commands that run until they are told to stop, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from amp0 import Amp0Connected, LoginFailed, Network, NetworkMismatch, Signer
+
+AMP0 = [sys.executable, "-c", "from amp0.cli import main; main()"]
+KEYS = {"chain", "wamp", "cosign", "network", "data_dir"}
+
+
+@contextmanager
+def running(*arguments: str, **options: Any) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """A command that has said that it is ready, and what it said."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AMP0_")}
+    process = subprocess.Popen(
+        [*AMP0, *arguments, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | options.pop("env", {}),
+        **options,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            pytest.fail(f"amp0 {arguments} did not start: {process.communicate(timeout=10)[1]}")
+        yield process, json.loads(line)
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def free(*names: str) -> list[str]:
+    return [part for name in names for part in (name, "0")]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_stack_run_is_ready_when_it_says_so_and_stops_in_order(kind: signal.Signals, tmp_path: Path) -> None:
+    folder = str(tmp_path / "stack")
+    ports = free("--wamp-port", "--cosign-port", "--chain-port")
+    with running("stack", "run", "--data-dir", folder, *ports) as (process, ready):
+        assert ready.keys() == KEYS
+        assert (ready["network"], ready["data_dir"]) == ("liquidregtest", folder)
+        network = Network.from_server(ready["cosign"])
+        assert network.wamp_url == ready["wamp"]
+        assert network.uses_test_key()
+        mined = httpx.post(f"{ready['chain']}/dev/mine", json={"blocks": 2}, trust_env=False).json()
+        assert mined["height"] >= 2
+        signer = Signer.random(network)
+        with Amp0Connected(network, signer.amp0_signer_data()) as connected:
+            assert len(connected.get_challenge()) == 5
+        process.send_signal(kind)
+        assert process.wait(timeout=20) == 0
+    with running("stack", "run", "--data-dir", folder, *ports) as (process, ready):
+        tip = httpx.get(f"{ready['chain']}/blocks/tip/height", trust_env=False).text
+        assert int(tip) == mined["height"]
+
+
+def test_devchain_run_gives_coins_to_this_machine(tmp_path: Path) -> None:
+    with running("devchain", "run", "--port", "0") as (process, ready):
+        assert ready.keys() == {"chain", "network", "data_dir"}
+        answer = httpx.post(f"{ready['chain']}/dev/asset", json={"satoshi": 10}, trust_env=False)
+        assert len(answer.json()["asset_id"]) == 64
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+
+
+@pytest.fixture
+def passphrase(tmp_path: Path) -> Path:
+    path = tmp_path / "passphrase"
+    path.touch(mode=0o600)
+    path.write_text("open sesame\n", encoding="utf-8")
+    return path
+
+
+def test_server_run_has_a_key_of_its_own_and_no_dev_routes(tmp_path: Path, passphrase: Path) -> None:
+    arguments = ["server", "run", "--network", "liquidregtest", "--data-dir", str(tmp_path / "server")]
+    arguments += ["--chain", "http://127.0.0.1:9", "--listen", "127.0.0.1:0", "--passphrase-file", str(passphrase)]
+    with running(*arguments) as (process, ready):
+        assert ready.keys() == {"wamp", "cosign", "network", "service_fingerprint", "listening"}
+        for path in ("faucet", "asset", "mine", "reorg"):
+            answer = httpx.post(f"{ready['cosign']}/dev/{path}", json={}, trust_env=False)
+            assert answer.status_code == 404
+        network = Network.from_server(ready["cosign"], service_fingerprint=ready["service_fingerprint"])
+        assert not network.uses_test_key()
+        with pytest.raises(NetworkMismatch):
+            Network.from_server(ready["cosign"], service_fingerprint="00000000")
+        signer, other = Signer.random(network), Signer.random(network)
+        connected = Amp0Connected(network, signer.amp0_signer_data())
+        with pytest.raises(LoginFailed):
+            connected.login(other.amp0_sign_challenge(connected.get_challenge()))
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+    with running(*arguments) as (_, again):
+        assert again["service_fingerprint"] == ready["service_fingerprint"]
+
+
+def test_server_run_reads_the_passphrase_from_a_descriptor(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"open sesame\n")
+    os.close(writer)
+    arguments = ["server", "run", "--data-dir", str(tmp_path / "server"), "--listen", "127.0.0.1:0"]
+    with running(*arguments, "--passphrase-fd", str(reader), pass_fds=(reader,)) as (_, ready):
+        os.close(reader)
+        assert len(ready["service_fingerprint"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "says"),
+    [
+        (["server", "run"], {}, "data folder"),
+        (["server", "run", "--data-dir", "{folder}"], {}, "passphrase"),
+        (["server", "run"], {"AMP0_LISTENN": "x"}, "AMP0_LISTENN"),
+        (["server", "run", "--listen", "nowhere"], {}, "host:port"),
+        (["stack", "run", "--data-dir", "{file}/x"], {}, "data folder"),
+        (["stack", "run", "--chain-port", "70000"], {}, "70000"),
+    ],
+)
+def test_what_cannot_start_says_why_with_its_code(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], says: str
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    filled = [part.format(folder=tmp_path / "new", file=tmp_path / "file") for part in arguments]
+    done = subprocess.run(
+        [*AMP0, *filled], capture_output=True, text=True, check=False, env=os.environ | environment, timeout=60
+    )
+    assert done.returncode == 11, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_instant() -> None:
+    """The promise is 250 ms; the best of five counts, since the machine may be busy."""
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([*AMP0, "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.25
