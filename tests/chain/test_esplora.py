@@ -386,6 +386,35 @@ def test_block_in_the_middle_of_a_scan(waterfalls: bool) -> None:
     assert {tx.height() for tx in wollet.transactions()} == {explorer.height}
 
 
+def test_waterfalls_histories_cut_short() -> None:
+    explorer = FakeExplorer()
+    deposits = [pay(AMP0, (1, 5)), pay(AMP0, (1, 6))]
+    explorer.mine(*deposits)
+    address = str(Address.from_script(NETWORK, AMP0.script_bytes(1)))
+    first, rest = ({"txid": str(tx.txid()), "height": explorer.height} for tx in deposits)
+    cut = {"txs_seen": {"elsh(…)": [[], [first]]}, "has_more": [address]}
+    explorer.answers["/v2/waterfalls?descriptor"] = Response(200, {}, json.dumps(cut).encode())
+    more = {"txs_seen": {"addresses": [[rest]]}}
+    explorer.answers[f"/v2/waterfalls?addresses={address}&page=1"] = Response(200, {}, json.dumps(more).encode())
+    client, wollet = client_of(explorer, waterfalls=True), Wollet(NETWORK, AMP0)
+    sync(client, wollet, 1)
+    assert wollet.balance() == {POLICY: 11}
+    cut["has_more"] = [str(Address.from_script(NETWORK, AMP0.script_bytes(900)))]
+    explorer.answers["/v2/waterfalls?descriptor"] = Response(200, {}, json.dumps(cut).encode())
+    with pytest.raises(ChainError, match="none of ours"):
+        sync(client, Wollet(NETWORK, AMP0), 1)
+
+
+def test_block_between_two_pages() -> None:
+    explorer = FakeExplorer()
+    client, wollet = client_of(explorer, waterfalls=True), Wollet(NETWORK, AMP0)
+    explorer.submit(pay(AMP0, (1, 1000)))
+    explorer.before.append(("/v2/", lambda: explorer.before.append(("/v2/", explorer.mine))))
+    sync(client, wollet, 1500)
+    assert explorer.count("/v2/") == 4
+    assert wollet.transactions()[0].height() == explorer.height
+
+
 @both
 def test_transaction_vanishes_in_the_middle_of_a_scan(waterfalls: bool) -> None:
     explorer = FakeExplorer()

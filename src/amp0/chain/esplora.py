@@ -215,9 +215,9 @@ class EsploraClient:
         for _ in range(_PASSES):
             findings.restart()
             if self._descriptors is not None:
-                tip = await self._pass(findings, self._read_descriptor)
-                if not findings.vanished:
-                    return tip
+                agreed = await self._pass(findings, self._read_descriptor)
+                if agreed is not None and not findings.vanished:
+                    return agreed
                 continue
             # The mempool first: what is in it now is in the histories read later, or new next time.
             await self._refresher.look()
@@ -262,7 +262,7 @@ class EsploraClient:
 
     # -- Waterfalls --------------------------------------------------------------------------
 
-    async def _read_descriptor(self, findings: Findings, wanted: _Fetch) -> BlockHash:
+    async def _read_descriptor(self, findings: Findings, wanted: _Fetch) -> BlockHash | None:
         assert self._descriptors is not None
         return await self._descriptors.read(findings, wanted)
 

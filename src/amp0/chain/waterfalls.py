@@ -54,8 +54,10 @@ class DescriptorReader:
         self._recipient: str | None = None
         self._sealed: tuple[str, str] | None = None
 
-    async def read(self, findings: Findings, wanted: Callable[[Txid], None]) -> BlockHash:
+    async def read(self, findings: Findings, wanted: Callable[[Txid], None]) -> BlockHash | None:
         """Fill ``findings``; call ``wanted`` for each transaction to fetch; the server's tip.
+
+        ``None`` when a block came between two pages, so that what was read is of two chains.
 
         Raises :class:`ChainError` for answers that contradict themselves.
         """
@@ -80,10 +82,10 @@ class DescriptorReader:
                 raise self._nonsense("it never ends")
         for address in dict.fromkeys(truncated):
             await self._read_rest(findings, address, wanted)
-        if len(tips) == 1 and "" not in tips:
-            return self._hash(tips.pop())
-        # An old server, or a block came between two pages: the caller looks again.
-        return await self._explorer.tip_hash()
+        if len(tips) > 1:
+            return None
+        tip = tips.pop()
+        return self._hash(tip) if tip else await self._explorer.tip_hash()  # old servers do not tell
 
     async def _read_rest(self, findings: Findings, address: str, wanted: Callable[[Txid], None]) -> None:
         """The pages of one long history that the first answer left out."""
