@@ -109,7 +109,9 @@ def test_the_day_with_files_between_the_steps(opened: Terminal, stack: Stack) ->
     steps = {name: opened.path(f"{name}.json") for name in ("built", "signed", "cosigned")}
     built = opened.venue("tx", "build", "--to", f"{address}:1000", "--out", steps["built"])
     assert built.code == 0, built.err
-    assert "1,000 L-BTC" in built.err
+    assert f"1,000 L-BTC  to {address}" in built.err
+    assert built.err.count("(own)") == 1
+    assert "L-BTC  fee" in built.err
     signed = opened.amp0(
         "tx", "sign", "--network", "liquidregtest", "--mnemonic-file", opened.path("mnemonic"),
         "--in", steps["built"], "--out", steps["signed"],

@@ -20,6 +20,7 @@ from amp0.errors import ConfigError, InvalidInput
 
 if TYPE_CHECKING:
     from amp0.elements.pset import Amp0Pset
+    from amp0.elements.pset_io import PsetOutput
     from amp0.elements.transaction import Transaction
     from amp0.network import Network
     from amp0.wallet.wollet import Wollet
@@ -187,16 +188,36 @@ def transaction_from_file(source: str) -> Transaction:
 
 
 def describe_outputs(amp0pset: Amp0Pset, network: Network) -> list[str]:
-    """One line per output: amount, asset and where it goes, as the PSET itself says."""
-    lines = []
-    for output in amp0pset.pset().outputs():
-        script = output.script_pubkey()
-        asset = output.asset()
-        amount = output.amount()
-        name = "?" if asset is None else asset_name(asset, network)
-        value = "?" if amount is None else f"{amount:,}"
-        lines.append(f"  {value:>24} {name}  {'fee' if not script.to_bytes() else f'to script {script}'}")
-    return lines
+    """One line per output: amount, asset and where it goes.
+
+    Amounts can be believed: an :class:`Amp0Pset` exists only when its nonces open the outputs to them. That
+    an output comes back to the account is only claimed here; the signer checks it before it signs.
+    """
+    return [
+        f"  {_amount(output.amount()):>20} {_asset(output.asset(), network)}  {_destination(output, network)}"
+        for output in amp0pset.pset().outputs()
+    ]
+
+
+def _amount(satoshi: int | None) -> str:
+    return "?" if satoshi is None else f"{satoshi:,}"
+
+
+def _asset(asset_id: str | None, network: Network) -> str:
+    return "?" if asset_id is None else asset_name(asset_id, network)
+
+
+def _destination(output: PsetOutput, network: Network) -> str:
+    from amp0.elements.address import Address
+    from amp0.errors import InvalidAddress
+
+    if not output.script:
+        return "fee"
+    try:
+        where = f"to {Address.from_script(network, output.script, output.blinding_pubkey)}"
+    except InvalidAddress:
+        where = f"to script {output.script_pubkey()}"
+    return f"{where} (own)" if output.derivations else where
 
 
 def show_outputs(amp0pset: Amp0Pset, network: Network) -> None:
