@@ -266,7 +266,7 @@ def connect(bench: Bench) -> Iterator[Row]:
 
 def cosign(bench: Bench) -> Iterator[Row]:
     """``POST /delayed_signature`` and then ``POST /tx`` of 1-in 2-out payments, each of a coin of its own."""
-    count = 8 * bench.rounds
+    count = 12 * bench.rounds
     account = bench.world.account("cosign", addresses=count)
     bench.world.pay(account.addresses, 50_000)
     bodies = list(requests(account))

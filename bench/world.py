@@ -104,12 +104,12 @@ class Account:
 
 @contextmanager
 def world() -> Iterator[World]:
-    """Everything started, and stopped at the end."""
+    """Everything started, and stopped at the end. Chain and server keep their records on disk, as in earnest."""
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="amp0-bench-")))
         wamp, cosign = four_digit_ports(2)
         stack = start([command(), "stack", "run", "--json", "--wamp-port", str(wamp), "--cosign-port", str(cosign),
-                       "--chain-port", "0"])  # fmt: skip
+                       "--chain-port", "0", "--data-dir", str(folder / "stack")])  # fmt: skip
         cleanup.callback(stop, stack)
         urls = first_line(stack)
         network = Network.regtest_default().replace(
