@@ -34,6 +34,7 @@ def main() -> int:
         for name in chosen.only or ROWS:
             progress.print(f"measuring: {name} …")
             rows += ROWS[name](bench)
+            primitives.sample(5 * chosen.rounds)
         no_lwk = here.no_lwk
     report.show(console, rows, primitives, no_lwk)
     report.write(chosen.json, rows, primitives, before, no_lwk)

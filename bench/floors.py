@@ -99,6 +99,20 @@ class Floors:
 
     measured: dict[str, Samples]
 
+    def sample(self, rounds: int) -> None:
+        """Take more samples: before, between and after the rows, so that a busy moment spoils no floor."""
+        first = not self.measured
+        for name, work in _primitives().items():
+            work()
+            once = timed(work)
+            slow = once > 50
+            if slow and not first:
+                continue
+            batch = 1 if once > 1 else min(200, max(1, int(10 / max(once, 0.001))))
+            samples = self.measured.setdefault(name, Samples())
+            for _ in range(5 if slow else rounds):
+                samples.add(timed(_repeat(work, batch)) / batch)
+
     def task(self, name: str) -> float:
         """Milliseconds of a task on one thread of this machine, now: the sum of its primitives' fastest samples."""
         return sum(self.measured[part].fastest * count for part, count in TASKS[name][1].items())
@@ -128,16 +142,9 @@ class Floors:
 
 def measure(rounds: int) -> Floors:
     """Time every primitive; a sample of the short ones is the mean of a batch."""
-    measured = {}
-    for name, work in _primitives().items():
-        work()
-        once = timed(work)
-        batch = 1 if once > 1 else min(200, max(1, int(10 / max(once, 0.001))))
-        samples = Samples()
-        for _ in range(3 if once > 100 else rounds):
-            samples.add(timed(_repeat(work, batch)) / batch)
-        measured[name] = samples
-    return Floors(measured)
+    floors = Floors({})
+    floors.sample(rounds)
+    return floors
 
 
 def _repeat(work: Callable[[], object], times: int) -> Callable[[], None]:
