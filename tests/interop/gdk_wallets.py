@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from amp0.local.stack import Stack
 from tests.interop.gdk_peer import Answer, GdkFailed, GdkPeer, GdkSession, _nobody
 
@@ -101,6 +103,15 @@ def no_error(details: dict[str, Any]) -> dict[str, Any]:
     if details.get("error"):
         raise GdkFailed("error", details["error"])
     return details
+
+
+def refused(wallet: GdkWallet, method: str, *args: Any) -> str:
+    """The text of GDK's error, which is what an application shows."""
+    with pytest.raises(GdkFailed) as caught:
+        found = wallet.call(method, *args)
+        if isinstance(found, dict):
+            no_error(found)
+    return caught.value.text
 
 
 def open_wallet(peer: GdkPeer, stack: Stack, name: str, *, mnemonic: str = "", **parameters: Any) -> GdkWallet:

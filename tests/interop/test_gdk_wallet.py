@@ -9,17 +9,10 @@ import sqlalchemy as sa
 
 from amp0.local.stack import Stack
 from amp0.server.store import schema
-from tests.interop.gdk_peer import GdkFailed, GdkPeer
-from tests.interop.gdk_wallets import AMP, GdkWallet, open_amp, open_wallet, soon, watch
+from tests.interop.gdk_peer import GdkPeer
+from tests.interop.gdk_wallets import AMP, GdkWallet, open_amp, open_wallet, refused, soon, watch
 
 pytestmark = pytest.mark.interop
-
-
-def refused(wallet: GdkWallet, method: str, *args: Any) -> str:
-    """The text of GDK's error."""
-    with pytest.raises(GdkFailed) as caught:
-        wallet.call(method, *args)
-    return caught.value.text
 
 
 def ids(wallet: GdkWallet) -> list[str]:
