@@ -47,7 +47,7 @@ lock: $(STAMP) ## lock the newest versions that pyproject.toml allows, with hash
 	$(BIN)/python scripts/lock.py
 
 clean: ## remove the environments and every cache
-	rm -rf $(VENV) $(DEMO_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A tool of the environment that is too old, or lacks venv, is said in words.
