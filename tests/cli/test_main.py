@@ -63,6 +63,17 @@ def test_wrong_usage_is_two(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert "say whom to pay" in err
 
 
+def test_a_part_that_is_not_installed_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bare package is the client; server and chain are extras."""
+    code, _, err = run(monkeypatch, capsys, ModuleNotFoundError("No module", name="uvicorn.config"))
+    assert code == 11
+    assert "amp0[server,devchain]" in err
+    with pytest.raises(ModuleNotFoundError):
+        run(monkeypatch, capsys, ModuleNotFoundError("No module", name="amp0.lost"))
+
+
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command()
     def failing() -> None:

@@ -71,6 +71,15 @@ def test_stack_run_is_ready_when_it_says_so_and_stops_in_order(kind: signal.Sign
         assert int(tip) == mined["height"]
 
 
+def test_stack_run_lets_the_pages_of_an_origin_in() -> None:
+    page = "http://localhost:5173"
+    ports = free("--wamp-port", "--cosign-port", "--chain-port")
+    with running("stack", "run", "--allow-origin", page, *ports) as (_, ready):
+        for origin in (page, "http://localhost:5174"):
+            answer = httpx.get(f"{ready['cosign']}/v1/network", headers={"Origin": origin}, trust_env=False)
+            assert answer.headers.get("access-control-allow-origin") == (page if origin == page else None)
+
+
 def test_devchain_run_gives_coins_to_this_machine(tmp_path: Path) -> None:
     with running("devchain", "run", "--port", "0") as (process, ready):
         assert ready.keys() == {"chain", "network", "data_dir"}

@@ -17,7 +17,7 @@ def main() -> NoReturn:
 
     from amp0.cli.exit_codes import INTERRUPTED, exit_code
     from amp0.cli.root import root
-    from amp0.errors import Amp0Error
+    from amp0.errors import Amp0Error, ConfigError
 
     try:
         result = root.main(prog_name="amp0", standalone_mode=False)
@@ -31,6 +31,14 @@ def main() -> NoReturn:
         # The reader of our output left; what is still buffered goes nowhere instead of to a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except ModuleNotFoundError as error:
+        if (error.name or "amp0").partition(".")[0] == "amp0":
+            raise
+        missing = ConfigError(
+            f"this command needs {error.name}, which is not installed; pip install 'amp0[server,devchain]'"
+        )
+        _say(missing, exit_code(missing))
+        sys.exit(exit_code(missing))
     except Amp0Error as error:
         code = exit_code(error)
         _say(error, code)

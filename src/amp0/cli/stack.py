@@ -32,6 +32,13 @@ def stack() -> None:
     type=click.FloatRange(min=0.05),
     help="Make a block this often; only when asked (POST /dev/mine) if left out.",
 )
+@click.option(
+    "--allow-origin",
+    "allowed_origins",
+    metavar="ORIGIN",
+    multiple=True,
+    help="A web origin whose pages may use the server, such as http://localhost:5173; may be repeated.",
+)
 @json_option
 def run(
     data_dir: Path | None,
@@ -39,6 +46,7 @@ def run(
     cosign_port: int,
     chain_port: int,
     block_time: float | None,
+    allowed_origins: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Run chain and server until Ctrl-C or SIGTERM.
@@ -54,6 +62,7 @@ def run(
         "chain_port": chain_port,
         "data_dir": data_dir,
         "block_seconds": block_time,
+        "allowed_origins": allowed_origins,
     }
     with until_stopped() as wait, Stack(**arguments) as running:
         if as_json:
