@@ -7,6 +7,7 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -49,7 +50,7 @@ def test_a_port_in_use_is_said_and_leaves_nothing_running() -> None:
     before = threading.active_count()
     with contextlib.closing(bind(0)) as taken:
         for name in ("chain_port", "wamp_port", "cosign_port"):
-            ports = {"chain_port": 0, "wamp_port": 0, "cosign_port": 0, name: port_of(taken)}
+            ports: dict[str, Any] = {"chain_port": 0, "wamp_port": 0, "cosign_port": 0, name: port_of(taken)}
             with pytest.raises(ConfigError):
                 Stack(**ports)
     assert threading.active_count() <= before + 1
