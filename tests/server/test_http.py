@@ -227,6 +227,11 @@ def test_an_allowed_origin_may_read_the_answers() -> None:
             for origin, allowed in (("https://shop.example", True), ("https://evil.example", False)):
                 answer = await client.get("/v1/network", headers={"origin": origin})
                 assert ("access-control-allow-origin" in answer.headers) is allowed
+                # What a browser asks before LWK's POST of JSON.
+                asked = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+                answer = await client.options("/delayed_signature", headers={"origin": origin, **asked})
+                assert answer.is_success is allowed
+                assert ("access-control-allow-origin" in answer.headers) is allowed
 
     in_world(scene, allowed_origins=("https://shop.example",))
 

@@ -8,6 +8,7 @@
  * thrown. Whole numbers too large for JSON's readers travel as text, see `plain`.
  */
 
+import { webcrypto } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
@@ -19,8 +20,9 @@ import { lwkAt } from "./lwk_at.mjs";
 const [folder, service] = process.argv.slice(2);
 const require = createRequire(resolve(join(folder, "package.json")));
 
-// Node has a WebSocket of its own from version 22 on.
+// Node has a WebSocket of its own from version 22 on, and a global crypto from version 19 on.
 globalThis.WebSocket ??= require("ws").WebSocket;
+globalThis.crypto ??= webcrypto;
 
 const lwk = await lwkAt(
   JSON.parse(service),
