@@ -107,7 +107,6 @@ class Client:
     close_code: int | None = None
     sent: list[str | bytes] = field(default_factory=list)
     messages: list[wamp.Message | wamp.Ignored] = field(default_factory=list)
-    answers_goodbye: bool = True
 
     def __post_init__(self) -> None:
         self.peer = wamp.Peer(wamp.Role.CLIENT, self.serializer)
@@ -119,8 +118,6 @@ class Client:
     async def send(self, frame: str | bytes) -> None:
         self.sent.append(frame)
         self.messages += self.peer.receive(frame)
-        if isinstance(self.messages[-1], wamp.Goodbye) and self.answers_goodbye:
-            self._answer = asyncio.create_task(self.flush())
 
     async def close(self, code: int) -> None:
         self.close_code = code

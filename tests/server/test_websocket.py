@@ -393,8 +393,8 @@ def test_silence_ends_a_session_and_no_hello_ends_it_sooner() -> None:
         idle.connection.heard_at -= 3600
         await hub.sweep()
         await settle()
-        assert any(isinstance(message, wamp.Goodbye) for message in idle.messages)
-        assert idle.close_code == CLOSE_NORMAL
+        assert idle.messages == []
+        assert idle.close_code == websocket.CLOSE_GOING_AWAY
         assert busy.close_code is None
 
     in_world(scene)
@@ -426,23 +426,25 @@ def test_a_call_under_way_is_answered_at_shutdown_and_later_ones_refused() -> No
         assert (await call)["pointer"] == 1
         await stopping
         services.clock = clock
-        kinds = [type(message) for message in client.messages]
-        assert kinds[-1] is wamp.Goodbye
-        assert client.close_code == CLOSE_NORMAL
+        # GDK 0.78.0 ends its process over a GOODBYE it did not ask for ("session not joined"), which the first version
+        # of this server sent; LWK takes whatever comes for the answer to its next call.
+        assert client.messages == []
+        assert client.close_code == websocket.CLOSE_GOING_AWAY
 
     in_world(scene)
 
 
-def test_a_call_that_crosses_the_goodbye_is_answered() -> None:
+def test_a_call_on_its_way_at_shutdown_is_refused_before_the_close() -> None:
+    """GDK waits for ever for a call whose connection was closed, if it connects again at once."""
+
     async def scene(world: World) -> None:
-        client = raw(world)
-        await give(client, HELLO)
+        client = await world.logged_in(Wallet("alice"))
+        await client.subscribe(rpc.TOPIC_BLOCKS)
         stopping = asyncio.create_task(world.server.hub.close())
         await settle()
-        assert json.loads(client.sent[-1])[0] == 6
-        ((code, _, request, _, _, args),) = await give(client, '[48,7,{},"com.greenaddress.login.register",[]]')
-        assert (code, request) == (8, 7)
-        assert args[0].endswith("#shuttingdown")
+        assert client.close_code is None
+        with pytest.raises(CallError, match="shuttingdown"):
+            await client.call(rpc.GetMemos())
         await stopping
         assert client.close_code == websocket.CLOSE_GOING_AWAY
 

@@ -3,7 +3,7 @@
 :func:`build` makes a :class:`Server`. Its ``app`` is one ASGI application with everything on it, which tests call in
 process; :meth:`Server.start` begins to follow the chain and :meth:`Server.listen` serves the application on the
 listeners of the settings, with the limits that belong to them. :meth:`Server.stop` ends it in the one right order:
-calls are answered, sessions say GOODBYE, only then the sockets close.
+calls are answered, only then the sockets close.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Server:
         return bound
 
     async def stop(self) -> None:
-        """Answer what is running, say GOODBYE, close sockets, then files. May be called twice."""
+        """Answer what is running, close sockets, then files. May be called twice."""
         await self.hub.close()
         if self._listening is not None:
             server, task = self._listening

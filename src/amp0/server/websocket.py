@@ -51,7 +51,8 @@ CLOSE_TOO_LARGE = 1009
 _SEND_SECONDS = 30.0
 """A peer that takes longer to accept what we send is gone."""
 _MOST_QUEUED_FRAMES = 512
-_GOODBYE_SECONDS = 1.0
+_LAST_CALLS_SECONDS = 0.1
+"""How long calls are still answered, with a refusal, when the server stops: for those that are on their way."""
 _FAN_OUT = 100
 """Sessions that hear an event before the loop may do something else."""
 
@@ -165,14 +166,17 @@ class Hub:
             if connection.is_new and silent > settings.handshake_seconds:
                 await connection.drop(CLOSE_POLICY)
             elif silent > settings.session_idle_seconds:
-                await connection.leave("wamp.close.timeout", CLOSE_GOING_AWAY)
+                await connection.leave(CLOSE_GOING_AWAY)
             if count % _FAN_OUT == 0:
                 await asyncio.sleep(0)
 
     async def close(self) -> None:
-        """Answer what is running, refuse what comes, say GOODBYE to everybody."""
+        """Answer what is running, refuse what comes, and close every connection."""
         self.stopping = True
-        await asyncio.gather(*(c.leave("wamp.close.system_shutdown", CLOSE_GOING_AWAY) for c in list(self.connections)))
+        if any(connection.listens for connection in self.connections):
+            # Clients that listen are GDK's: it waits for ever for a call whose connection is closed.
+            await asyncio.sleep(_LAST_CALLS_SECONDS)
+        await asyncio.gather(*(connection.leave(CLOSE_GOING_AWAY) for connection in list(self.connections)))
 
 
 class Connection:
@@ -195,7 +199,6 @@ class Connection:
         self._sending = asyncio.Lock()
         self._flush_is_due = False
         self._closed = False
-        self._over = asyncio.Event()
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         hub.connections.add(self)
@@ -209,6 +212,11 @@ class Connection:
     def is_new(self) -> bool:
         """Whether the peer has not said HELLO yet."""
         return self._peer.state is wamp.State.NEW
+
+    @property
+    def listens(self) -> bool:
+        """Whether the peer has subscribed to anything."""
+        return bool(self._topics)
 
     async def handle(self, frame: str | bytes) -> None:
         """Take one frame, and return when it is answered."""
@@ -259,16 +267,15 @@ class Connection:
                 del self._topics[number]
                 self._hub.unsubscribe(topic, self)
 
-    async def leave(self, reason: str, code: int) -> None:
-        """End the conversation from our side: after the answer that is under way, with GOODBYE."""
+    async def leave(self, code: int) -> None:
+        """End the conversation from our side, after the answer that is under way.
+
+        Without a GOODBYE of ours: the GDK that everybody has ends its whole process over one that it did not ask for,
+        and LWK would take it for the answer to its next call.
+        """
         async with self._turn:
-            if not self._closed and self._peer.state is wamp.State.OPEN:
-                self._peer.goodbye(reason)
-                await self._flush()
-        try:
-            await asyncio.wait_for(self._over.wait(), _GOODBYE_SECONDS)
-        except TimeoutError:
-            await self.drop(code)
+            await self._flush()
+        await self.drop(code)
 
     async def drop(self, code: int) -> None:
         """Close the socket and forget the connection."""
@@ -284,7 +291,6 @@ class Connection:
     def lost(self) -> None:
         """The socket is gone."""
         self._closed = True
-        self._over.set()
         self._hub.connections.discard(self)
         for topic in self._topics.values():
             self._hub.unsubscribe(topic, self)
