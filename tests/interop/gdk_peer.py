@@ -175,7 +175,7 @@ class GreenCli:
     folder: Path
     network: dict[str, Any]
 
-    def __call__(self, *arguments: str, stdin: str = "", fails: bool = False) -> str:
+    def __call__(self, *arguments: str, stdin: str = "") -> str:
         """Run one command; its standard output. Raises :class:`GdkFailed` with what it said when it fails."""
         installed("green-cli", CLI_VERSION)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -192,6 +192,13 @@ class GreenCli:
         if ran.returncode:
             raise GdkFailed(f"exit {ran.returncode}", ran.stderr + ran.stdout)
         return ran.stdout.strip()
+
+    def keep(self, **secrets: str) -> None:
+        """Put what green-cli would ask for into the files where it keeps the answers: username, password, mnemonic."""
+        folder = self.folder / "config"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, value in secrets.items():
+            (folder / name).write_text(value)
 
     def json(self, *arguments: str, stdin: str = "") -> Any:
         """Run one command whose output is JSON."""
