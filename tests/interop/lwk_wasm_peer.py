@@ -42,9 +42,15 @@ def node() -> str:
 
 
 def own_websocket() -> list[str]:
-    """The options with which this Node has a global WebSocket of its own; from version 22 on it always does."""
-    asked = subprocess.run([node(), "--print", "typeof WebSocket"], capture_output=True, text=True, check=True)
-    return [] if asked.stdout.strip() == "function" else ["--experimental-websocket"]
+    """The options with which this Node has a global WebSocket of its own; from version 22 on it always does.
+
+    Raises :class:`NoNode` when it has none.
+    """
+    for options in ([], ["--experimental-websocket"]):
+        command = [node(), *options, "--print", "typeof WebSocket"]
+        if subprocess.run(command, capture_output=True, text=True).stdout.strip() == "function":
+            return options
+    raise NoNode("this Node has no WebSocket of its own (version 20.10 or newer is needed)")
 
 
 def install() -> Path:

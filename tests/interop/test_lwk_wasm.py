@@ -398,7 +398,11 @@ def test_a_signature_of_another_wallet_is_no_login(opened: LwkPeer) -> None:
 
 def test_node_s_own_websocket_connects_too(packages: Path, stack: Stack) -> None:
     """Undici's WebSocket and fetch name no origin, so the operator has none to allow."""
-    with lwk_wasm_peer.start(packages, stack.network, *lwk_wasm_peer.own_websocket()) as peer:
+    try:
+        options = lwk_wasm_peer.own_websocket()
+    except NoNode as reason:
+        pytest.skip(f"NODE'S OWN WEBSOCKET IS NOT TESTED: {reason}")
+    with lwk_wasm_peer.start(packages, stack.network, *options) as peer:
         peer.run("const network = lwk.Network.regtestDefault();\nconst m = lwk.Mnemonic.fromRandom(12);")
         peer.run(JS_SIGNER.replace("const m = new lwk.Mnemonic(mnemonic);\n", "") + JS_LOGIN)
         assert peer.run("result = [amp0LoggedIn.nextAccount(), WebSocket.toString().includes('EventTarget')];") == [
