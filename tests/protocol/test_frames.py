@@ -212,3 +212,14 @@ def test_truncated_frames_are_refused(message: Message, serializer: Serializer, 
     trailing = frame + "x" if isinstance(frame, str) else frame + b"x"
     with pytest.raises(RemoteProtocolError):
         serializer.decode(trailing)
+
+
+@pytest.mark.parametrize("serializer", Serializer)
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 258, 512, 513, 1000])
+def test_a_long_list_is_encoded_in_pieces_to_the_same_frame(serializer: Serializer, count: int) -> None:
+    value = [{"n": n, "text": "é" * (n % 3), "none": None, "list": [n]} for n in range(count)]
+    request = 2**53 - count
+    frame = serializer.encode_result(request, value)
+    assert serializer.decode(frame) == Result(request, {}, [value])
+    if serializer is Serializer.JSON:
+        assert frame == serializer.encode(Result(request, {}, [value]))

@@ -264,6 +264,14 @@ class Peer:
         """Answer a call with one value."""
         self._answer(request, Call.CODE, Result(request, {}, [value]))
 
+    def result_frame(self, request: int, frame: str | bytes) -> None:
+        """Answer a call with a RESULT that :meth:`Serializer.encode_result` has made already."""
+        self._require_open(request, Call.CODE, Result)
+        to = self._after(Result)
+        self._outgoing.append(frame)
+        self.state = to
+        self._settle(request)
+
     def error(self, request: int, uri: str, args: Iterable[Any]) -> None:
         """Answer any request with an error."""
         entry = self._pending.get(request)
@@ -288,12 +296,14 @@ class Peer:
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _send(self, message: Message) -> None:
-        to = _TABLES[self.role].get((self.state, _Way.SEND, type(message)))
+    def _after(self, kind: type[Message]) -> State:
+        to = _TABLES[self.role].get((self.state, _Way.SEND, kind))
         if to is None:
-            raise LocalProtocolError(
-                f"{type(message).__name__} cannot be sent by a {self.role.value} while {self.state.value}"
-            )
+            raise LocalProtocolError(f"{kind.__name__} cannot be sent by a {self.role.value} while {self.state.value}")
+        return to
+
+    def _send(self, message: Message) -> None:
+        to = self._after(type(message))
         self._outgoing.append(self.serializer.encode(message))
         self.state = to
 
@@ -304,11 +314,14 @@ class Peer:
         self._pending[request] = Pending(message.CODE, what, deadline)
 
     def _answer(self, request: int, code: int, message: Message) -> None:
-        entry = self._pending.get(request)
-        if entry is None or entry.code != code:
-            raise LocalProtocolError(f"there is no open request {request} to answer with {message!r:.40}")
+        self._require_open(request, code, type(message))
         self._send(message)
         self._settle(request)
+
+    def _require_open(self, request: int, code: int, kind: type[Message]) -> None:
+        entry = self._pending.get(request)
+        if entry is None or entry.code != code:
+            raise LocalProtocolError(f"there is no open request {request} to answer with {kind.__name__}")
 
     def _settle(self, request: int) -> None:
         del self._pending[request]

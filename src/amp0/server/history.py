@@ -59,7 +59,10 @@ def get_raw_transaction(context: Context, call: rpc.GetRawTransaction) -> str:
 
 
 def get_unspent_outputs(context: Context, call: rpc.GetUnspentOutputs) -> list[rpc.UtxoRow]:
-    """Every unspent output of an account, unconfirmed ones included unless a confirmation is asked for."""
+    """Every unspent output of an account, unconfirmed ones included unless a confirmation is asked for.
+
+    In no order: clients make their own, and sorting rows with their proofs would cost the database more than all else.
+    """
     network = context.services.network
     account = accounts.find(context.db, context.session.user_id, call.subaccount, main=network.main)
     query = (
@@ -69,7 +72,6 @@ def get_unspent_outputs(context: Context, call: rpc.GetUnspentOutputs) -> list[r
             (_addresses.c.account_id == _outputs.c.account_id) & (_addresses.c.pointer == _outputs.c.pointer),
         )
         .where(_outputs.c.account_id == account.id, _outputs.c.spent_by.is_(None))
-        .order_by(_outputs.c.txid, _outputs.c.vout)
     )
     if call.num_confs > 0:
         query = query.where(_outputs.c.height <= context.services.tip().height - call.num_confs + 1)

@@ -17,12 +17,13 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from amp0.errors import LocalProtocolError, RemoteProtocolError
+from amp0.errors import RemoteProtocolError
 from amp0.protocol import rpc, wamp
 from amp0.server import calls
 from amp0.server.context import Level, Publication, Services, Session
@@ -96,6 +97,25 @@ class Transport(Protocol):
         """Close with a WebSocket status code."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A call that has run: its outcome, and the frame of its result, None where there is none."""
+
+    outcome: calls.Outcome
+    frame: str | bytes | None
+
+
+def _encode(outcome: calls.Outcome, call: wamp.Call, serializer: wamp.Serializer) -> str | bytes | None:
+    """Results are encoded where they are made: a large one would hold up the event loop."""
+    if outcome.refusal is not None:
+        return None
+    try:
+        return serializer.encode_result(call.request, outcome.value)
+    except (TypeError, ValueError, OverflowError):
+        log.exception("a result cannot be sent procedure=%s", call.procedure)
+        return None
+
+
 class Hub:
     """Who is connected, and who hears what. Lives on the event loop."""
 
@@ -142,11 +162,13 @@ class Hub:
                 if count % _FAN_OUT == 0:
                     await asyncio.sleep(0)
 
-    async def call(self, session: Session, uri: str, args: list[Any]) -> calls.Outcome:
+    async def call(self, session: Session, call: wamp.Call, serializer: wamp.Serializer) -> Answered:
         """Run one call of a session in a thread of its kind. Raises :class:`ServerBusy`."""
+        uri = call.procedure
 
-        def work() -> calls.Outcome:
-            return calls.execute(self.services, session, uri, args)
+        def work() -> Answered:
+            outcome = calls.execute(self.services, session, uri, call.args)
+            return Answered(outcome, _encode(outcome, call, serializer))
 
         return await (self.workers.slow(work) if uri in calls.SLOW else self.workers.ordinary(work))
 
@@ -318,10 +340,11 @@ class Connection:
             return
         user_id = self.session.user_id
         try:
-            outcome = await self._hub.call(self.session, call.procedure, call.args)
+            answered = await self._hub.call(self.session, call, self._peer.serializer)
         except Refusal as refusal:
             self._refuse(call.request, refusal)
             return
+        outcome = answered.outcome
         if self._closed:
             await self._hub.publish(outcome.publications)
             return
@@ -329,19 +352,14 @@ class Connection:
             self.become(outcome.session)
         if outcome.refusal is not None:
             self._refuse(call.request, outcome.refusal)
+        elif answered.frame is not None:
+            self._peer.result_frame(call.request, answered.frame)
         else:
-            self._answer(call.request, outcome.value)
+            self._refuse(call.request, InternalError())
         await self._flush()
         await self._hub.publish(outcome.publications)
         if outcome.ends_sessions is not None:
             self._hub.end_sessions(user_id, outcome.ends_sessions)
-
-    def _answer(self, request: int, value: Any) -> None:
-        try:
-            self._peer.result(request, value)
-        except (LocalProtocolError, TypeError, ValueError, OverflowError):
-            log.exception("a result cannot be sent")
-            self._refuse(request, InternalError())
 
     def _refuse(self, request: int, refusal: Refusal) -> None:
         if request in self._peer.pending:
