@@ -93,10 +93,13 @@ if TYPE_CHECKING:
         StaleUpdate as StaleUpdate,
         SuspiciousIndex as SuspiciousIndex,
         TooManyInputs as TooManyInputs,
+        TwoFactorLocked as TwoFactorLocked,
+        TwoFactorRequired as TwoFactorRequired,
         UnblindError as UnblindError,
         UserCancelled as UserCancelled,
         WalletError as WalletError,
         WrongSigner as WrongSigner,
+        WrongTwoFactorCode as WrongTwoFactorCode,
     )
     from amp0.network import Network as Network
     from amp0.wallet.details import (
@@ -190,12 +193,13 @@ _EXPORTS = {
         "StaleUpdate",
         "SuspiciousIndex",
         "TooManyInputs",
-        "SuspiciousIndex",
-        "TooManyInputs",
+        "TwoFactorLocked",
+        "TwoFactorRequired",
         "UnblindError",
         "UserCancelled",
         "WalletError",
         "WrongSigner",
+        "WrongTwoFactorCode",
     ),
 }
 

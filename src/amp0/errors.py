@@ -24,7 +24,10 @@
     │  └─ ConnectionTimeout
     ├─ CallFailed                 the server answered, and the answer is no
     │  ├─ LoginFailed
-    │  └─ CosignRefused
+    │  ├─ CosignRefused
+    │  ├─ TwoFactorRequired       a second factor has to agree, and no code was given
+    │  ├─ WrongTwoFactorCode
+    │  └─ TwoFactorLocked         too many wrong codes: none is looked at for a while
     ├─ ChainError
     │  ├─ BackendUnavailable      worth retrying
     │  ├─ ExplorerRefused         the explorer answered with an error status
@@ -197,6 +200,25 @@ class CosignRefused(CallFailed):
         self.code = code
         self.reasons = tuple(reasons)
         self.retryable = retryable
+
+
+class TwoFactorRequired(CallFailed):
+    """A second factor has to agree to this, and no code was given, or none of a method that can.
+
+    ``methods`` are the wallet's enabled ones (``email``, ``gauth`` …), empty when they were not asked for.
+    """
+
+    def __init__(self, text: str, *, procedure: str = "", methods: Sequence[str] = ()) -> None:
+        super().__init__(text, name="auth", procedure=procedure)
+        self.methods = tuple(methods)
+
+
+class WrongTwoFactorCode(CallFailed):
+    """The code is wrong, expired, used before, or was sent for something else. The server counts such tries."""
+
+
+class TwoFactorLocked(CallFailed):
+    """After too many wrong codes the server looks at none of this wallet's for a while; the text says how long."""
 
 
 class ChainError(Amp0Error):
