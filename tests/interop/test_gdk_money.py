@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amp0.local.stack import Stack
+from amp0.server import uvicorn_limits
 from tests.interop.gdk_peer import GdkPeer
 from tests.interop.gdk_wallets import GdkWallet, no_error, open_amp, open_wallet, refused, soon, watch
 
@@ -311,3 +312,12 @@ def test_the_owner_hears_of_what_another_device_does(gdk: GdkPeer, stack: Stack)
     soon(lambda: tablet.balance() == phone.balance())
     phone.call("set_transaction_memo", txid, "lunch")
     soon(lambda: tablet.transactions()[0]["memo"] == "lunch")
+
+
+def test_long_messages_come_in_fragments(gdk: GdkPeer, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of outputs are tens of megabytes: the server sends them as WebSocket fragments, as it does here."""
+    monkeypatch.setattr(uvicorn_limits, "PIECE", 700)
+    alice = open_amp(gdk, stack, "fragments")
+    alice.funded(1_000, 2_000)
+    assert len(alice.unspent()[alice.lbtc]) == 2
+    assert len(alice.transactions()) == 2

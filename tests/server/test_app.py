@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import websockets
+from starlette.websockets import WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 
 from amp0.errors import ConfigError, NetworkMismatch
 from amp0.protocol import rpc
+from amp0.server import uvicorn_limits
 from amp0.server.app import Server, build
 from amp0.server.keys import KEY_FILE, ServiceKeys
 from amp0.server.settings import Listener, Settings
@@ -190,6 +193,56 @@ def test_several_listeners_serve_the_whole_application() -> None:
                     assert json.loads(await socket.recv())[0] == 2
 
     listening(scene, listen=(Listener("127.0.0.1", 0), Listener("127.0.0.1", 0)))
+
+
+@pytest.mark.parametrize("length", [99, 100, 101, 199, 200, 201, 5_000])
+def test_a_long_answer_goes_out_in_fragments_and_arrives_whole(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    """Tens of megabytes of outputs, written at once, would keep the event loop from everybody else."""
+    monkeypatch.setattr(uvicorn_limits, "PIECE", 100)
+    written: list[int] = []
+    original = uvicorn_limits.BoundedWebSocket.send
+
+    async def watched(self: Any, message: Any) -> None:
+        if message["type"] == "websocket.send":
+            written.append(len(message["bytes"]))
+        await original(self, message)
+
+    monkeypatch.setattr(uvicorn_limits.BoundedWebSocket, "send", watched)
+
+    async def scene(server: Server, url: str) -> None:
+        async with connect(url, subprotocols=[websockets.Subprotocol("wamp.2.msgpack")]) as socket:
+            await socket.send(msgspec.msgpack.encode([1, "realm1", {}]))
+            await socket.recv()
+            (connection,) = server.hub.connections
+            frame = bytes(range(256)) * 20
+            await connection._transport.send(frame[:length])
+            await connection._transport.send(b"next")
+            assert await socket.recv() == frame[:length]
+            assert await socket.recv() == b"next"
+
+    listening(scene)
+    assert written[-2:] == [length, 4]
+
+
+def test_a_peer_that_leaves_amid_a_long_answer_is_forgotten() -> None:
+    async def scene(server: Server, url: str) -> None:
+        async with connect(url, subprotocols=[websockets.Subprotocol("wamp.2.msgpack")]) as socket:
+            await socket.send(msgspec.msgpack.encode([1, "realm1", {}]))
+            await socket.recv()
+            (connection,) = server.hub.connections
+            # More than sockets hold, to a peer that does not read.
+            socket.transport.pause_reading()
+            sending = asyncio.create_task(connection._transport.send(bytes(64 * 1024 * 1024)))
+            await asyncio.sleep(0.05)
+            assert not sending.done()
+            socket.transport.abort()
+            with pytest.raises(WebSocketDisconnect):
+                await asyncio.wait_for(sending, 5)
+        async with asyncio.timeout(5):
+            while server.hub.connections:
+                await asyncio.sleep(0.01)
+
+    listening(scene)
 
 
 def test_shutdown_closes_open_sockets() -> None:

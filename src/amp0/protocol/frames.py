@@ -9,8 +9,9 @@ from __future__ import annotations
 import enum
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 
@@ -243,6 +244,17 @@ def _msgpack_header(count: int) -> int:
     return 1 if count < 16 else 3
 
 
+def _joined(pieces: Sequence[bytes | memoryview]) -> bytes:
+    """``b"".join`` in many short steps: copying 45 MB at once would hold the interpreter for 20 ms.
+
+    In truth a bytearray that nobody changes any more; to make it bytes would be that copy.
+    """
+    whole = bytearray()
+    for piece in pieces:
+        whole += piece
+    return cast("bytes", whole)
+
+
 class Serializer(enum.Enum):
     """How messages become frames; the value is the WebSocket subprotocol."""
 
@@ -270,7 +282,7 @@ class Serializer(enum.Enum):
             return b"".join((b"[50,%d,{},[[" % request, b",".join(bodies), b"]]]")).decode()
         bodies = [memoryview(msgspec.msgpack.encode(piece))[_msgpack_header(len(piece)) :] for piece in pieces]
         outside = b"\x94\x32" + msgspec.msgpack.encode(request) + b"\x80\x91"
-        return b"".join((outside, b"\xdd", len(value).to_bytes(4, "big"), *bodies))
+        return _joined([outside, b"\xdd", len(value).to_bytes(4, "big"), *bodies])
 
     def decode(self, frame: str | bytes, limits: Limits | None = None) -> Message:
         """The message in one frame. Raises :class:`RemoteProtocolError` and nothing else.

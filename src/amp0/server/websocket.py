@@ -49,8 +49,8 @@ CLOSE_PROTOCOL_ERROR = 1002
 CLOSE_POLICY = 1008
 CLOSE_TOO_LARGE = 1009
 
-_SEND_SECONDS = 30.0
-"""A peer that takes longer to accept what we send is gone."""
+_SEND_SECONDS, _SEND_RATE = 30.0, 20_000
+"""A peer that takes longer to accept a frame is gone: so long, and a second for so many bytes."""
 _MOST_QUEUED_FRAMES = 512
 _LAST_CALLS_SECONDS = 0.1
 """How long calls are still answered, with a refusal, when the server stops: for those that are on their way."""
@@ -390,7 +390,8 @@ class Connection:
         try:
             async with self._sending:
                 while self._outgoing and not self._closed:
-                    await asyncio.wait_for(self._transport.send(self._outgoing.popleft()), _SEND_SECONDS)
+                    frame = self._outgoing.popleft()
+                    await asyncio.wait_for(self._transport.send(frame), _SEND_SECONDS + len(frame) / _SEND_RATE)
         except Exception as error:  # noqa: BLE001 (here the connection ends)
             log.info("peer is gone peer=%s error=%r", self.session.peer, error)
             await self.drop(CLOSE_GOING_AWAY)
