@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from amp0.errors import ConfigError
-from amp0.server.refusal import ServerBusy, StoreUnavailable
+from amp0.server.refusal import NotFound, ServerBusy, StoreUnavailable
 from amp0.server.store import engine, migrations, schema
 from amp0.server.store.engine import Store
 
@@ -233,3 +234,91 @@ def test_every_table_names_an_owner_that_exists() -> None:
     for table in schema.metadata.tables.values():
         owner = table.info["owner"]
         assert (root / (owner.replace(".", "/") + ".py")).exists() or owner in {"accounts", "watcher", "cosigner"}
+
+
+# --- work that shares a commit -------------------------------------------------------------------------------------
+
+
+def putting(name: str) -> Callable[[sa.Connection], str]:
+    def work(connection: sa.Connection) -> str:
+        connection.execute(schema.service.insert().values(name=name, value=b""))
+        return name
+
+    return work
+
+
+def test_work_together_is_undone_by_itself(any_store: Store) -> None:
+    def refused(connection: sa.Connection) -> str:
+        putting("refused")(connection)
+        raise NotFound("no")
+
+    def failed(connection: sa.Connection) -> str:
+        putting("failed")(connection)
+        return putting("first")(connection)
+
+    first, second, third, fourth = any_store.together([putting("first"), refused, failed, putting("last")])
+    assert (first, fourth) == ("first", "last")
+    assert isinstance(second, NotFound)
+    assert isinstance(third, sa.exc.IntegrityError)
+    assert names(any_store) == {"first", "last"}
+    assert any_store.together([]) == []
+
+
+def test_the_aftermath_of_a_refusal_is_kept_and_a_broken_one_harms_nobody(any_store: Store) -> None:
+    def refused(aftermath: Callable[[sa.Connection], object]) -> Callable[[sa.Connection], str]:
+        def work(connection: sa.Connection) -> str:
+            putting("undone")(connection)
+            refusal = NotFound("no")
+            refusal.aftermath = aftermath  # type: ignore[assignment]
+            raise refusal
+
+        return work
+
+    results = any_store.together([refused(putting("counted")), refused(putting("counted")), putting("last")])
+    assert [type(result) for result in results] == [NotFound, sa.exc.IntegrityError, str]
+    assert names(any_store) == {"counted", "last"}
+
+
+def test_nobody_sees_work_before_the_one_commit(tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path / 'x.sqlite'}")
+
+    def look(_connection: sa.Connection) -> str:
+        return ",".join(names(store))
+
+    assert store.together([putting("a"), look, putting("b"), look]) == ["a", "", "b", ""]
+    assert names(store) == {"a", "b"}
+    store.close()
+
+
+@pytest.mark.parametrize("step", ["begin", "commit"])
+def test_g04_a_disk_error_fails_all_that_share_the_commit(tmp_path: Path, step: str) -> None:
+    disk = Disk()
+    url = f"sqlite:///{tmp_path / 'x.sqlite'}"
+    store = Store.open(url, faults=disk)
+    disk.breaks_at = step
+    with pytest.raises(StoreUnavailable):
+        store.together([putting("a"), putting("b")])
+    disk.breaks_at = None
+    assert store.failure is not None
+    with pytest.raises(StoreUnavailable):
+        store.together([putting("c")])
+    store.close()
+    again = Store.open(url)
+    assert names(again) == set()
+    again.close()
+
+
+def test_g04_a_disk_error_in_the_middle_is_nobody_s_own(tmp_path: Path) -> None:
+    """Work that meets a full disk is not merely undone: nobody knows what is on the disk, so all of it fails."""
+    disk = Disk()
+    store = Store.open(f"sqlite:///{tmp_path / 'x.sqlite'}", faults=disk)
+
+    def breaking(connection: sa.Connection) -> str:
+        disk.breaks_at = "execute"
+        return putting("b")(connection)
+
+    with pytest.raises(StoreUnavailable):
+        store.together([putting("a"), breaking, putting("c")])
+    assert store.failure is not None
+    assert not store.ready()
+    store.close()

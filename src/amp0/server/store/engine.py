@@ -7,6 +7,9 @@ SQLite runs with a write-ahead log, ``synchronous=FULL`` and BEGIN IMMEDIATE, so
 something may rely on it until it commits. PostgreSQL gives the same promise here through one advisory lock. A lock
 of our own stands in front of both, because waiting threads in turn are cheaper than a busy timeout.
 
+:meth:`Store.together` runs several pieces of work in one transaction, so that they share the wait for the disk. Each is
+undone by itself when it raises, and nobody learns the outcome before the one commit.
+
 **Failures.** Disk full, an I/O or fsync error, a database that became read-only: after any of these nobody knows
 what is on the disk. The store then stays closed for writing until the process is started again, so that no
 signature leaves without a durable record; :attr:`Store.failure` says why, and readiness shows it.
@@ -17,8 +20,9 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -29,6 +33,8 @@ from amp0.server.refusal import Refusal, ServerBusy, StoreUnavailable
 from amp0.server.store import schema
 
 log = logging.getLogger("amp0.server.store")
+
+T = TypeVar("T")
 
 Faults = Callable[[str], None]
 """A test's way to break the store: called with ``begin``, ``execute`` or ``commit``, before each; it may raise what
@@ -109,6 +115,20 @@ class Store:
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_WRITER_LOCK})
                 yield connection
 
+    def together(self, works: Sequence[Callable[[Connection], T]]) -> list[T | Exception]:
+        """Run pieces of work one after the other in one transaction, with one commit for all of them.
+
+        The results are in the order of the works. Where one raised, its exception is in the place of its result, what
+        it wrote is undone, and so is nothing of the others; a refusal's aftermath is kept. Works wait for nobody
+        and open no transactions of their own.
+
+        Raises :class:`StoreUnavailable` when the store has failed: then no work was kept.
+        """
+        if not works:
+            return []
+        with self.transaction() as connection:
+            return [_attempt(connection, work) for work in works]
+
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A consistent view for reading; whatever is done in it is rolled back."""
@@ -162,6 +182,35 @@ class Store:
             self._failure = type(error).__name__ + ": " + str(error)
             log.critical("store failed, writing stops error=%r", self._failure)
             raise StoreUnavailable(self._failure_text()) from error
+
+
+_SAVEPOINT, _UNDO, _KEEP = "SAVEPOINT amp0_work", "ROLLBACK TO SAVEPOINT amp0_work", "RELEASE SAVEPOINT amp0_work"
+
+
+def _attempt(connection: Connection, work: Callable[[Connection], T]) -> T | Exception:
+    # As plain statements: the savepoints of SQLAlchemy do the same and cost as much as a call's own statements.
+    result: T | Exception
+    connection.exec_driver_sql(_SAVEPOINT)
+    try:
+        result = work(connection)
+    except Exception as error:  # noqa: BLE001 (every kind of it is the caller's to see)
+        _undo(connection, error)
+        result = error
+        if isinstance(error, Refusal) and error.aftermath is not None:
+            try:
+                error.aftermath(connection)
+            except Exception as worse:  # noqa: BLE001
+                _undo(connection, worse)
+                result = worse
+    connection.exec_driver_sql(_KEEP)
+    return result
+
+
+def _undo(connection: Connection, error: Exception) -> None:
+    """Back to the savepoint; where the disk is at fault, the whole transaction ends here."""
+    if isinstance(error, sqlite3.Error) or (isinstance(error, DBAPIError) and _is_fatal(error, writing=True)):
+        raise error
+    connection.exec_driver_sql(_UNDO)
 
 
 def _is_fatal(error: DBAPIError, writing: bool) -> bool:

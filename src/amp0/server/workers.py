@@ -1,0 +1,107 @@
+"""The threads that run calls, so that the event loop never waits: a pool for each kind of call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from amp0.server.refusal import ServerBusy
+from amp0.server.settings import Settings
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+MOST_TOGETHER = 64
+"""Calls that share one commit: with more, the first would wait for the last for longer than for the disk."""
+
+_SENDING_WORKERS = 3
+"""Threads that wait for mail relays and webhooks; the upkeep of two-factor takes one of them at times."""
+
+
+class Workers:
+    """One pool for ordinary calls, one for those that check proofs or wait for the chain, one for those that send
+    messages; one thread for those that write."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._ordinary = ThreadPoolExecutor(settings.workers, thread_name_prefix="amp0-call")
+        self._slow = ThreadPoolExecutor(settings.cosign_workers, thread_name_prefix="amp0-cosign")
+        self._sending = ThreadPoolExecutor(_SENDING_WORKERS, thread_name_prefix="amp0-factor")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="amp0-write")
+        self._slow_places = settings.max_waiting_cosigns + settings.cosign_workers
+        self._slow_taken = 0
+
+    async def slow(self, work: Callable[[], T]) -> T:
+        """Run something long in a thread of its own kind. Raises :class:`ServerBusy` when too many wait."""
+        if self._slow_taken >= self._slow_places:
+            raise ServerBusy("The server has more transactions to check than it can; try again in a moment")
+        self._slow_taken += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._slow, work)
+        finally:
+            self._slow_taken -= 1
+
+    async def ordinary(self, work: Callable[[], T]) -> T:
+        """Run something short in an ordinary thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._ordinary, work)
+
+    async def sending(self, work: Callable[[], T]) -> T:
+        """Run something that may wait for a mail relay or a webhook, where nobody else waits behind it."""
+        return await asyncio.get_running_loop().run_in_executor(self._sending, work)
+
+    async def writing(self, work: Callable[[], T]) -> T:
+        """Run something in the thread of those that write: there is one writer at a time anyway."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    def close(self) -> None:
+        """Wait for what is running, and take nothing more."""
+        for pool in (self._ordinary, self._slow, self._sending, self._writer):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Shared(Generic[A, B]):
+    """Items that come while others are being written are written together, next.
+
+    ``run`` gets them in the order they came, in the writing thread, and answers each in its place. Nobody waits for
+    company: a lone item is written at once. Lives on the event loop.
+    """
+
+    def __init__(self, workers: Workers, run: Callable[[Sequence[A]], Sequence[B]]) -> None:
+        self._workers = workers
+        self._run = run
+        self._waiting: deque[tuple[A, asyncio.Future[B]]] = deque()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def run(self, item: A) -> B:
+        """Returns when the item is written, whoever it was written with."""
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[B] = loop.create_future()
+        self._waiting.append((item, written))
+        if self._writer is None:
+            self._writer = loop.create_task(self._write())
+        return await written
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                count = min(len(self._waiting), MOST_TOGETHER)
+                batch = [self._waiting.popleft() for _ in range(count)]
+                await self._write_together(batch)
+        finally:
+            self._writer = None
+
+    async def _write_together(self, batch: Sequence[tuple[A, asyncio.Future[B]]]) -> None:
+        items = [item for item, _ in batch]
+        try:
+            results = await self._workers.writing(lambda: self._run(items))
+        except Exception as error:  # noqa: BLE001 (each of them gets it; those that wait are not concerned)
+            for _, written in batch:
+                if not written.done():
+                    written.set_exception(error)
+            return
+        for (_, written), result in zip(batch, results, strict=True):
+            if not written.done():
+                written.set_result(result)

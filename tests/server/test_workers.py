@@ -1,0 +1,97 @@
+"""Shared commits: what comes while others are written is written next, together."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from amp0.server.settings import Settings
+from amp0.server.workers import MOST_TOGETHER, Shared, Workers
+
+
+class Writer:
+    """Doubles numbers, one batch at a time, when it is let."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.go = threading.Event()
+
+    def __call__(self, items: Sequence[int]) -> list[int]:
+        assert self.go.wait(10)
+        self.batches.append(list(items))
+        if -1 in items:
+            raise RuntimeError("broken")
+        return [2 * item for item in items]
+
+
+def play(numbers: Sequence[int]) -> tuple[list[list[int]], list[int | BaseException]]:
+    async def scene() -> list[int | BaseException]:
+        workers = Workers(Settings())
+        shared = Shared(workers, writer)
+        try:
+            first = asyncio.create_task(shared.run(numbers[0]))
+            await asyncio.sleep(0.01)
+            rest = [asyncio.create_task(shared.run(number)) for number in numbers[1:]]
+            await asyncio.sleep(0)
+            writer.go.set()
+            return await asyncio.gather(first, *rest, return_exceptions=True)
+        finally:
+            workers.close()
+
+    writer = Writer()
+    return writer.batches, asyncio.run(scene())
+
+
+def test_a_lone_item_waits_for_nobody_and_the_others_go_together() -> None:
+    batches, results = play([1, 2, 3, 4])
+    assert batches == [[1], [2, 3, 4]]
+    assert results == [2, 4, 6, 8]
+
+
+def test_a_batch_has_a_bound_and_the_order_is_kept() -> None:
+    numbers = list(range(2 * MOST_TOGETHER + 2))
+    batches, results = play(numbers)
+    assert [len(batch) for batch in batches] == [1, MOST_TOGETHER, MOST_TOGETHER, 1]
+    assert list(itertools.chain(*batches)) == numbers
+    assert results == [2 * number for number in numbers]
+
+
+def test_a_batch_that_fails_as_a_whole_fails_for_each_and_the_next_one_is_written() -> None:
+    async def scene() -> None:
+        workers = Workers(Settings())
+        shared = Shared(workers, writer)
+        writer.go.set()
+        try:
+            broken = asyncio.create_task(shared.run(-1))
+            await asyncio.sleep(0)
+            behind = asyncio.create_task(shared.run(4))
+            with pytest.raises(RuntimeError, match="broken"):
+                await broken
+            assert await behind == 8
+        finally:
+            workers.close()
+
+    writer = Writer()
+    asyncio.run(scene())
+
+
+def test_somebody_who_left_keeps_nobody_waiting() -> None:
+    async def scene() -> None:
+        workers = Workers(Settings())
+        shared = Shared(workers, writer)
+        first, second, third = (asyncio.create_task(shared.run(number)) for number in (1, 2, 3))
+        await asyncio.sleep(0.01)
+        second.cancel()
+        writer.go.set()
+        assert (await first, await third) == (2, 6)
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        workers.close()
+        assert sorted(itertools.chain(*writer.batches)) == [1, 2, 3], "what was asked for is written, heard or not"
+
+    writer = Writer()
+    asyncio.run(scene())
