@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from amp0.server.app import Server, build
 from amp0.server.keys import ServiceKeys
 from amp0.server.settings import Settings
 from amp0.server.store.engine import Faults
+from amp0.server.twofactor.delivery import Delivery, Outbox
 from amp0.server.websocket import Connection
 
 from .chain import FakeChain
@@ -40,6 +41,7 @@ class World:
     server: Server
     chain: FakeChain
     clock: Clock
+    outbox: Outbox
 
     def client(self, serializer: wamp.Serializer = wamp.Serializer.JSON, peer: str = "192.0.2.1") -> Client:
         """A new connection, which has not said HELLO."""
@@ -65,12 +67,15 @@ def in_world(
     url: str | None = None,
     chain: FakeChain | None = None,
     faults: Faults | None = None,
+    channels: Mapping[str, Delivery] | None = None,
+    monotonic: Callable[[], float] | None = None,
     **settings: Any,
 ) -> None:
-    """Play a scene against a server of its own."""
+    """Play a scene against a server of its own. Without ``channels`` every message lands in ``World.outbox``."""
 
     async def play() -> None:
         source, clock = chain or FakeChain(), Clock()
+        outbox = Outbox(clock)
         chosen: dict[str, Any] = {"poll_seconds": 3600.0, "mempool_grace_seconds": 5.0, "database_url": url}
         server = build(
             Settings(**{**chosen, **settings}),
@@ -78,10 +83,12 @@ def in_world(
             clock=clock,
             chain_client=source.client(),
             faults=faults,
+            channels=dict.fromkeys(("email", "sms", "phone", "telegram"), outbox) if channels is None else channels,
+            monotonic=monotonic,
         )
         await server.start()
         try:
-            await scene(World(server, source, clock))
+            await scene(World(server, source, clock, outbox))
         finally:
             await server.stop()
 

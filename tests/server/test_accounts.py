@@ -7,7 +7,7 @@ import pytest
 from amp0.elements import script
 from amp0.elements.address import Address
 from amp0.elements.keys import ExtendedKey
-from amp0.protocol import credentials, rpc, wamp
+from amp0.protocol import credentials, rpc, twofactor, wamp
 from amp0.server import accounts, calls
 from amp0.server.store import schema
 
@@ -337,7 +337,6 @@ FULL_ONLY = {
     rpc.SyncCustom,
     rpc.SetAppearance,
     rpc.GetMemos,
-    rpc.GetTwoFactorConfig,
     rpc.SetCsvTime,
     rpc.SetNLockTime,
     rpc.SendNLockTimes,
@@ -346,6 +345,8 @@ FULL_ONLY = {
     rpc.RemoveAccount,
     rpc.SetPinLogin,
     rpc.RemovePinLogins,
+    # Of two-factor, everything but the masked configuration and codes for spends.
+    *(set(twofactor.PROCEDURES) - {twofactor.GetTwoFactorConfig, *twofactor.REQUEST.values()}),
 }
 
 

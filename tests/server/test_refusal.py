@@ -22,7 +22,8 @@ def test_every_refusal_has_its_own_row(kind: type[Refusal]) -> None:
 
 
 def test_names_are_short_unique_and_lower_case() -> None:
-    names = [answer.name for answer in REFUSALS.values()]
+    # A wrong code has the name of a missing one: clients tell them apart by the text.
+    names = [answer.name for kind, answer in REFUSALS.items() if kind is not refusal.WrongTwoFactorCode]
     assert len(set(names)) == len(names)
     assert all(name.isascii() and name.isalpha() and name.islower() for name in names)
 

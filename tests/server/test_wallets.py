@@ -168,11 +168,6 @@ def test_plain_answers() -> None:
         assert await client.call(rpc.GetMemos()) == {"bip70": {}, "memos": {}}
         assert await client.call(rpc.GetSyncStatus()) == {"username": ""}
         assert (await client.call(rpc.GetAvailableCurrencies()))["all"] == ["USD"]
-        config = await client.call(rpc.GetTwoFactorConfig())
-        assert config["gauth"] is False
-        assert config == await client.call(rpc.GetTwoFactorConfig())
-        other = await (await world.logged_in(Wallet("bob"))).call(rpc.GetTwoFactorConfig())
-        assert other["gauth_url"] != config["gauth_url"]
         estimates = await client.call(rpc.GetFeeEstimates())
         assert estimates["min"] == estimates["1"]["feerate"] == 0.000001
 

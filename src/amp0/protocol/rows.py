@@ -104,6 +104,12 @@ class LoginReply(Struct, frozen=True, kw_only=True):
     client_blob_hmac: Hmac64
     public_key: str = ""
     chain_code: str = ""
+    receiving_id: str = ""
+    limits: Any = None
+    reset_2fa_active: Any = False
+    reset_2fa_days_remaining: Any = -1
+    reset_2fa_disputed: Any = False
+    warnings: Any = None
     wo_blob_key: Hex64 | None = None
 
 
@@ -229,22 +235,12 @@ class SystemMessage(Struct, frozen=True):
 
 
 class SpendReply(Struct, frozen=True):
-    """A cosigned transaction in hex, and its txid in display hex."""
+    """A cosigned transaction in hex, and its txid in display hex.
+
+    ``limit_decrease`` is what it took of the spending limit, and ``limits``, there only with it, what is left.
+    """
 
     tx: Hex
     txhash: Hex32
     limit_decrease: int = 0
-
-
-class TwoFactorConfig(Struct, frozen=True):
-    """Second factors of a wallet. While ``gauth`` is off, ``gauth_url`` carries a fresh secret."""
-
-    gauth_url: str
-    gauth: bool = False
-    email: bool = False
-    email_addr: str = ""
-    email_confirmed: bool = False
-    sms: bool = False
-    sms_number: str = ""
-    phone: bool = False
-    phone_number: str = ""
+    limits: TxLimits | UnsetType = UNSET

@@ -20,6 +20,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from amp0.errors import RemoteProtocolError
+from amp0.protocol import twofactor
+from amp0.protocol.procedure import OWN_PREFIX, PREFIX, Procedure
 from amp0.protocol.rows import (
     ADDRESS_TYPE,
     AddressRow,
@@ -44,7 +46,6 @@ from amp0.protocol.rows import (
     SpendReply,
     SubaccountRow,
     SystemMessage,
-    TwoFactorConfig,
     TwoFactorData,
     TxLimits,
     TxList,
@@ -53,15 +54,14 @@ from amp0.protocol.rows import (
     default_appearance,
 )
 
-# Given on from rows; what is defined here is public as well.
+# Given on from procedure and rows; what is defined here is public as well.
 __all__ = [
-    "ADDRESS_TYPE", "AddressRow", "AnyMap", "Base64", "BlobReply", "Endpoint", "FundReply", "Hex", "Hex32",
-    "Hex33", "Hex64", "Hmac64", "IssuedAddress", "LoginData", "LoginReply", "MaybeHex32", "Memos", "Pointer",
-    "Satoshi", "ShortText", "SpendReply", "SubaccountRow", "SystemMessage", "TwoFactorConfig", "TwoFactorData",
+    "ADDRESS_TYPE", "OWN_PREFIX", "PREFIX", "AddressRow", "AnyMap", "Base64", "BlobReply", "Endpoint", "FundReply",
+    "Hex", "Hex32", "Hex33", "Hex64", "Hmac64", "IssuedAddress", "LoginData", "LoginReply", "MaybeHex32", "Memos",
+    "Pointer", "Procedure", "Satoshi", "ShortText", "SpendReply", "SubaccountRow", "SystemMessage", "TwoFactorData",
     "TxLimits", "TxList", "TxRow", "UtxoRow", "default_appearance",
 ]  # fmt: skip
 
-PREFIX = "com.greenaddress."
 WAMP_PATHS = ("/v2/ws", "/v2/ws/")
 COSIGN_PATH = "/delayed_signature"
 NETWORK_PATH = "/v1/network"
@@ -82,18 +82,6 @@ ZERO_HMAC = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 """HMAC of a client blob that was never written: 32 zero bytes in base64."""
 
 # ---------------------------------------------------------------------------- procedures
-
-
-class Procedure(Struct, frozen=True, array_like=True):
-    """Base of all procedures: fields are the positional arguments, ``RESULT`` the type answered."""
-
-    URI: ClassVar[str] = ""
-    RESULT: ClassVar[Any] = Any
-
-    def args(self) -> list[Any]:
-        """The positional arguments as they travel."""
-        values: list[Any] = msgspec.to_builtins(self)
-        return values
 
 
 class Register(Procedure, frozen=True, array_like=True):
@@ -285,13 +273,6 @@ class BroadcastTransaction(Procedure, frozen=True, array_like=True):
     tx: Hex
 
 
-class GetTwoFactorConfig(Procedure, frozen=True, array_like=True):
-    """Second factors of the wallet."""
-
-    URI: ClassVar[str] = PREFIX + "twofactor.get_config"
-    RESULT: ClassVar[Any] = TwoFactorConfig
-
-
 class GetFeeEstimates(Procedure, frozen=True, array_like=True):
     """Fee estimates as in the login data, and the bare number ``min``."""
 
@@ -412,17 +393,15 @@ class RemovePinLogins(Procedure, frozen=True, array_like=True):
     RESULT: ClassVar[Any] = Any
 
 
-PROCEDURES: dict[str, type[Procedure]] = {
-    procedure.URI: procedure
-    for procedure in (
-        Register, GetChallenge, Authenticate, WatchOnlyLogin, GetClientBlob, SetClientBlob, GetMemos,
-        CreateSubaccount, SyncCustom, Fund, UploadAddresses, GetMyAddresses, GetUnspentOutputs,
-        GetTransactions, GetRawTransaction, SendTransaction, SignTransaction, BroadcastTransaction,
-        GetTwoFactorConfig, GetFeeEstimates, GetSyncStatus, SetAppearance, GetAvailableCurrencies,
-        SetCsvTime, SetNLockTime, SendNLockTimes, GetUpcomingNLockTimes, GetSystemMessage, AckSystemMessage,
-        RemoveAccount, SetPinLogin, GetPinPassword, RemovePinLogins,
-    )
-}  # fmt: skip
+_GREEN: tuple[type[Procedure], ...] = (
+    Register, GetChallenge, Authenticate, WatchOnlyLogin, GetClientBlob, SetClientBlob, GetMemos,
+    CreateSubaccount, SyncCustom, Fund, UploadAddresses, GetMyAddresses, GetUnspentOutputs,
+    GetTransactions, GetRawTransaction, SendTransaction, SignTransaction, BroadcastTransaction,
+    GetFeeEstimates, GetSyncStatus, SetAppearance, GetAvailableCurrencies,
+    SetCsvTime, SetNLockTime, SendNLockTimes, GetUpcomingNLockTimes, GetSystemMessage, AckSystemMessage,
+    RemoveAccount, SetPinLogin, GetPinPassword, RemovePinLogins,
+)  # fmt: skip
+PROCEDURES: dict[str, type[Procedure]] = {kind.URI: kind for kind in (*_GREEN, *twofactor.PROCEDURES)}
 """Every procedure served, by URI."""
 
 _P = TypeVar("_P", bound=Struct)
@@ -514,6 +493,8 @@ USER_NOT_FOUND = ("usernotfound", "User not found or invalid password")
 """Names and texts that GDK compares letter by letter."""
 WRONG_PIN = "password"
 """Name that tells GDK that the PIN was wrong."""
+BROADCAST_REFUSED = "broadcast"
+"""Name of the refusal in which the text is the node's."""
 
 
 def error_args(name: str, text: str) -> list[Any]:

@@ -14,7 +14,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,8 +41,14 @@ from amp0.server.keys import KEY_FILE, ServiceKeys, create_key_file, load_key_fi
 from amp0.server.settings import Listener, Settings
 from amp0.server.store import schema
 from amp0.server.store.engine import Faults, Store
+from amp0.server.twofactor.clock import TrustedClock, load_mark
+from amp0.server.twofactor.delivery import Delivery, channels_from
+from amp0.server.twofactor.factors import DAY, Factors
+from amp0.server.twofactor.gate import SpendGate
+from amp0.server.twofactor.upkeep import Upkeep
 from amp0.server.watcher import Watcher
-from amp0.server.websocket import Hub, WebSocketEndpoint, Workers
+from amp0.server.websocket import Hub, WebSocketEndpoint
+from amp0.server.workers import Workers
 
 if TYPE_CHECKING:
     import uvicorn
@@ -59,6 +65,7 @@ class Server:
     def __init__(self, settings: Settings, services: Services, watcher: Watcher, hub: Hub, client: httpx.AsyncClient):
         self.settings = settings
         self.services = services
+        self.upkeep = Upkeep(services.factors, services.store)
         self.watcher = watcher
         self.hub = hub
         self.app = _application(settings, services, hub)
@@ -74,6 +81,7 @@ class Server:
 
     async def start(self) -> None:
         """Follow the chain. A chain that is away does not keep the server from starting."""
+        await asyncio.to_thread(self.upkeep.begin)
         await self.watcher.start()
         self._sweeper = asyncio.create_task(self._sweep())
         log.info(
@@ -146,6 +154,11 @@ class Server:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             await self.hub.sweep()
+            try:
+                await self.hub.workers.sending(self.upkeep.run)
+            except Exception:
+                # The store says what is wrong with it; what was due is due again in a moment.
+                log.exception("upkeep of two-factor failed")
 
 
 def build(
@@ -154,15 +167,19 @@ def build(
     keys: ServiceKeys | None = None,
     passphrase: bytes | None = None,
     clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] | None = None,
     random: Callable[[int], bytes] = secrets.token_bytes,
     chain_client: httpx.AsyncClient | None = None,
+    channels: Mapping[str, Delivery] | None = None,
     faults: Faults | None = None,
 ) -> Server:
     """Put a server together; nothing runs yet.
 
     ``keys`` replaces the key file of the data folder (a local stack passes the test key). Otherwise the key is opened,
     or made at first start, with ``passphrase`` or the one that the settings name. ``chain_client`` talks to the chain
-    (a test passes one that stays in the process), ``faults`` breaks the store.
+    (a test passes one that stays in the process), ``faults`` breaks the store. ``channels`` (method → delivery) are
+    used in place of those of the settings. ``monotonic`` watches over ``clock``; it is the system's, unless the clock
+    is another than the system's, and then that clock is believed.
 
     Raises :class:`ConfigError` for settings, folders and files that cannot be used, and
     :class:`NetworkMismatch` for the test key anywhere but on liquidregtest over loopback.
@@ -176,6 +193,9 @@ def build(
         _refuse_test_key_in_the_open(settings, keys)
         network = _public_network(settings, keys, settings.listen[0])
         _bind_store(store, keys, network)
+        if monotonic is None:
+            monotonic = time.monotonic if clock is time.time else clock
+        factors = _factors(settings, store, keys, network, clock, monotonic, random, channels)
     except BaseException:
         if store is not None:
             store.close()
@@ -185,7 +205,7 @@ def build(
     client = chain_client or httpx.AsyncClient(
         timeout=settings.chain_timeout_seconds, headers={"accept": "*/*"}, trust_env=False
     )
-    server = _assemble(settings, store, keys, network, clock, random, client)
+    server = _assemble(settings, store, keys, network, clock, random, client, factors)
     server._lock = lock
     return server
 
@@ -198,6 +218,7 @@ def _assemble(
     clock: Callable[[], float],
     random: Callable[[int], bytes],
     client: httpx.AsyncClient,
+    factors: Factors,
 ) -> Server:
     workers = Workers(settings)
     hub = Hub(settings, workers)
@@ -220,6 +241,7 @@ def _assemble(
             max_waiting=settings.max_waiting_cosigns,
             workers=settings.cosign_workers,
         ),
+        gates=[SpendGate(factors)],
     )
     services = Services(
         settings=settings,
@@ -233,9 +255,34 @@ def _assemble(
         is_current=watcher.is_current,
         broadcast=watcher.broadcast,
         cosigner=cosigner,
+        factors=factors,
     )
     hub.services = services
     return Server(settings, services, watcher, hub, client)
+
+
+def _factors(
+    settings: Settings,
+    store: Store,
+    keys: ServiceKeys,
+    network: Network,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    random: Callable[[int], bytes],
+    channels: Mapping[str, Delivery] | None,
+) -> Factors:
+    with store.snapshot() as db:
+        mark = load_mark(db)
+    trusted = TrustedClock(clock, monotonic, tolerance=settings.clock_tolerance_seconds, max_gap=DAY, mark=mark)
+    return Factors(
+        derive_secret=keys.derive_secret,
+        random=random,
+        clock=trusted,
+        channels=channels_from(settings, clock) if channels is None else channels,
+        requests=Attempts(settings.code_refill_seconds, trusted.now),
+        settings=settings,
+        policy_asset=bytes.fromhex(network.policy_asset_hex)[::-1],
+    )
 
 
 def _application(settings: Settings, services: Services, hub: Hub) -> Starlette:

@@ -22,6 +22,8 @@ from amp0.server.cosigner import Cosigner
 from amp0.server.keys import ServiceKeys
 from amp0.server.settings import Settings
 from amp0.server.store.engine import Store
+from amp0.server.twofactor.delivery import Message
+from amp0.server.twofactor.factors import Factors
 
 
 class Level(enum.IntEnum):
@@ -96,6 +98,7 @@ class Services:
     """Hand a transaction to the chain and to the index; what there is to publish then. Raises a refusal when the
     chain does not take it."""
     cosigner: Cosigner
+    factors: Factors
 
 
 @dataclass(slots=True)
@@ -107,6 +110,8 @@ class Context:
     session: Session
     connection: Connection | None
     publications: list[Publication] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    """What has to be sent after the commit; the call fails if its channel does not take it."""
     ends_sessions: Level | None = None
     """Ends the wallet's sessions of this level and below: the watch-only ones when their credentials change, all of
     them when the wallet is removed."""

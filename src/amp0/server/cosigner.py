@@ -119,8 +119,8 @@ class Gate(Protocol):
         """Look at a proven spend inside the deciding transaction, and raise a refusal or let it pass.
 
         What it writes becomes durable together with the decision, or not at all. A refusal whose ``aftermath`` is
-        set has that called with a connection of its own afterwards: a wrong guess is counted although nothing else
-        happened.
+        set has that called after the rollback, still inside the transaction: a wrong guess is counted although
+        nothing else happened, and before anybody else can guess.
         """
         ...
 
@@ -403,23 +403,28 @@ class Cosigner:
     def _decide_and_record(self, spend: Spend, request: Request) -> bool:
         """Decide on facts read inside one transaction, and record. True when it was on record already."""
         tx = spend.tx
-        try:
-            with self._store.transaction() as db:
-                if _is_recorded(db, tx.txid()):
-                    return True
-                position = {tx.vin[item.index].prevout: item.index for item in spend.own}
-                for prevout, row in _watched(db, position):
-                    _check_unspent(position[prevout], row.spent_by, tx.txid())
-                earlier = _holders(db, tx, spend.own)
-                self._check_replaceable(db, earlier)
-                for gate in self._gates:
-                    gate.decide(db, spend, request)
-                self._record(db, spend, earlier)
-        except Refusal as refusal:
-            if refusal.aftermath is not None:
-                with self._store.transaction() as db:
-                    refusal.aftermath(db)
-            raise
+        refused: Refusal | None = None
+        with self._store.transaction() as db:
+            if _is_recorded(db, tx.txid()):
+                return True
+            position = {tx.vin[item.index].prevout: item.index for item in spend.own}
+            for prevout, row in _watched(db, position):
+                _check_unspent(position[prevout], row.spent_by, tx.txid())
+            earlier = _holders(db, tx, spend.own)
+            self._check_replaceable(db, earlier)
+            try:
+                with db.begin_nested():
+                    for gate in self._gates:
+                        gate.decide(db, spend, request)
+                    self._record(db, spend, earlier)
+            except Refusal as refusal:
+                if refusal.aftermath is None:
+                    raise
+                # In the same transaction: nobody guesses between the look at a code and the count of it.
+                refusal.aftermath(db)
+                refused = refusal
+        if refused is not None:
+            raise refused
         return False
 
     def _record(self, db: Connection, spend: Spend, earlier: Sequence[Txid]) -> None:

@@ -22,6 +22,7 @@ from amp0.server.accounts import SCRIPT_TYPE_CSV, SCRIPT_TYPE_P2WSH, Account
 from amp0.server.chainindex import GONE
 from amp0.server.context import Context
 from amp0.server.store import schema
+from amp0.server.twofactor import frozen
 
 PAGE = 30
 """Transactions of one answer of ``txs.get_list_v3``."""
@@ -75,6 +76,7 @@ def get_unspent_outputs(context: Context, call: rpc.GetUnspentOutputs) -> list[r
     )
     if call.num_confs > 0:
         query = query.where(_outputs.c.height <= context.services.tip().height - call.num_confs + 1)
+    held = frozen.of_wallet(context.db, context.session.user_id)
     return [
         rpc.UtxoRow(
             txhash=str(Txid(row.txid)),
@@ -91,8 +93,10 @@ def get_unspent_outputs(context: Context, call: rpc.GetUnspentOutputs) -> list[r
             value=_explicit(row.value_field),
             script_type=SCRIPT_TYPE_CSV if row.csv_blocks else SCRIPT_TYPE_P2WSH,
             subtype=row.csv_blocks,
+            user_status=int((row.txid, row.vout) in held),
         )
         for row in context.db.execute(query)
+        if call.all_coins or (row.txid, row.vout) not in held
     ]
 
 

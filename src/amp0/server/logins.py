@@ -25,6 +25,7 @@ from amp0.server import accounts, history, wallets
 from amp0.server.context import Challenge, Context, Level, Session
 from amp0.server.refusal import InvalidRequest, NameTaken, SessionExpired, WrongCredentials
 from amp0.server.store import schema
+from amp0.server.twofactor import limits, methods, reset
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _CHALLENGE_LENGTH = 5
@@ -192,6 +193,7 @@ def _log_in(
     )
     services = context.services
     tip = services.tip()
+    state = reset.load(services.factors, context.db, wallet.id).to_wire(services.factors.now())
     has_blob = wallet.client_blob_hmac != rpc.ZERO_HMAC
     target = services.settings.required_addresses
     return rpc.LoginData(
@@ -223,5 +225,19 @@ def _log_in(
         min_fee=services.network.min_fee_rate,
         fee_estimates=history.fee_estimates(services.network.min_fee_rate),
         earliest_key_creation_time=wallet.created_at,
+        limits=limits.load(context.db, wallet.id).to_wire(),
+        reset_2fa_active=state.reset_2fa_active,
+        reset_2fa_days_remaining=state.reset_2fa_days_remaining,
+        reset_2fa_disputed=state.reset_2fa_disputed,
+        warnings=_warnings(methods.enabled(context.db, wallet.id)) if level is Level.FULL else [],
         wo_blob_key=blob_key or msgspec.UNSET,
     )
+
+
+def _warnings(factors: list[str]) -> list[str]:
+    """What a user should hear at login: whoever loses his only factor waits for months."""
+    if len(factors) != 1:
+        return []
+    return [
+        f"Two-factor has one method only ({methods.NAMES[factors[0]]}). Enable another: who loses it has a way back"
+    ]

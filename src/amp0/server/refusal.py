@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from amp0.errors import Amp0Error
 from amp0.protocol import rpc
+from amp0.protocol.twofactor import INVALID_CODE
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -23,8 +24,8 @@ class Refusal(Amp0Error):
     """The server refuses a request. The text is for the person at the other end."""
 
     aftermath: Callable[[Connection], None] | None = None
-    """What has to be kept although the request was rolled back: a wrong guess still costs an attempt. Called inside
-    a small transaction of its own."""
+    """What has to be kept although all else was rolled back: a wrong guess still costs an attempt. Called inside the
+    same transaction, after the rollback to its beginning, so that nobody comes in between."""
 
     @property
     def name(self) -> str:
@@ -124,6 +125,33 @@ class ShuttingDown(Refusal):
     """The server is stopping; the call was not begun."""
 
 
+class TwoFactorRequired(Refusal):
+    """A second factor has to authorise this, and none was given, or none that can."""
+
+
+class WrongTwoFactorCode(TwoFactorRequired):
+    """A code is wrong, expired, used, or was sent for something else: one text, which clients read word for word."""
+
+    def __init__(self) -> None:
+        super().__init__(INVALID_CODE[1])
+
+
+class TwoFactorLocked(Refusal):
+    """Too many wrong codes: for some time none is looked at."""
+
+
+class ResetInProgress(Refusal):
+    """The wallet's two-factor reset is under way, and until it ends this is not done."""
+
+
+class DeliveryFailed(Refusal):
+    """A code could not be handed to the channel it should go through."""
+
+
+class ClockJumped(Refusal):
+    """The server's clock cannot be relied on for this now."""
+
+
 class CosignRefusal(Refusal):
     """The cosigner does not sign. Its subclasses are its permanent reason codes."""
 
@@ -191,6 +219,10 @@ class WrongAmounts(CosignRefusal):
     """Proofs, balance or the amounts themselves do not hold."""
 
 
+class FrozenInput(CosignRefusal):
+    """The owner has frozen an output that an input spends."""
+
+
 class AlreadySigned(CosignRefusal):
     """Another transaction for one of the outpoints was signed before and may still confirm."""
 
@@ -235,6 +267,12 @@ REFUSALS: Mapping[type[Refusal], Answer] = {
     StoreUnavailable: Answer("storeunavailable", 503, retryable=True),
     ServerBusy: Answer("busy", 503, retryable=True),
     ShuttingDown: Answer("shuttingdown", 503, retryable=True),
+    TwoFactorRequired: Answer(INVALID_CODE[0], 401),
+    WrongTwoFactorCode: Answer(INVALID_CODE[0], 401),
+    TwoFactorLocked: Answer("twofactorlocked", 429, retryable=True),
+    ResetInProgress: Answer("reset", 403),
+    DeliveryFailed: Answer("delivery", 503, retryable=True),
+    ClockJumped: Answer("clock", 503, retryable=True),
     CosignRefusal: Answer("cosign", 422),
     BadTransaction: Answer("badtransaction", 422),
     FeeOutOfBounds: Answer("fee", 422),
@@ -251,6 +289,7 @@ REFUSALS: Mapping[type[Refusal], Answer] = {
     ForeignServiceSignature: Answer("servicesignature", 422),
     WrongNonces: Answer("nonces", 422),
     WrongAmounts: Answer("amounts", 422),
+    FrozenInput: Answer("frozen", 422),
     AlreadySigned: Answer("alreadysigned", 409, retryable=True),
     InternalError: Answer("internal", 500, retryable=True),
 }

@@ -121,6 +121,39 @@ class Settings:
     max_fee: int = 1_000_000
     """Largest fee that is cosigned, satoshi."""
 
+    smtp_host: str | None = None
+    """Mail relay for codes by e-mail; without one, e-mail is not offered as a second factor."""
+    smtp_port: int = 587
+    smtp_security: str = "starttls"
+    """``starttls``, ``tls``, or ``none`` for a relay on this machine."""
+    smtp_user: str | None = None
+    smtp_password_file: Path | None = None
+    """Login at the relay, where it wants one."""
+    smtp_from: str | None = None
+    """Sender address of the e-mails."""
+    sms_webhook: str | None = None
+    phone_webhook: str | None = None
+    telegram_webhook: str | None = None
+    """Where messages for these channels are posted; https, or http to this machine. Without one, not offered."""
+    webhook_secret_file: Path | None = None
+    """File with the secret that webhook requests are signed with."""
+    delivery_seconds: float = 8.0
+    """Longest wait for a mail relay or webhook; clients give a call ten seconds."""
+    code_seconds: int = 300
+    """Life of a code that was sent."""
+    code_requests: int = 5
+    """Codes a wallet may have sent at once; its watch-only sessions have a count of their own."""
+    code_refill_seconds: float = 60.0
+    """Time in which one more is given back."""
+    code_guesses: int = 6
+    """Wrong codes after which a wallet's second factors are locked."""
+    code_lock_seconds: int = 3600
+    """Length of the first lock; each further one lasts twice as long, up to a month, until a code is right."""
+    reset_days: int = 90
+    """Delay of a two-factor reset, and of the resolution of its dispute."""
+    clock_tolerance_seconds: float = 300.0
+    """How far the clock may stray in an hour before nothing that loosens two-factor is done."""
+
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise ConfigError(f"network {self.network!r} is unknown; choose one of {', '.join(NETWORKS)}")
@@ -179,27 +212,37 @@ class Settings:
         Raises :class:`ConfigError` when it cannot be read, is empty, or other users can read its file.
         """
         if self.passphrase_file is not None:
-            try:
-                with self.passphrase_file.open("rb") as file:
-                    if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
-                        raise ConfigError(
-                            f"other users can read the passphrase file {self.passphrase_file}; run: chmod 600 on it"
-                        )
-                    text = file.read(4097)
-            except OSError as error:
-                raise ConfigError(f"the passphrase file cannot be read: {error}") from None
-        elif self.passphrase_fd is not None:
+            return read_secret(self.passphrase_file, "passphrase")
+        if self.passphrase_fd is not None:
             try:
                 with os.fdopen(self.passphrase_fd, "rb") as file:
                     text = file.read(4097)
             except OSError as error:
                 raise ConfigError(f"file descriptor {self.passphrase_fd} cannot be read: {error}") from None
-        else:
-            return None
-        text = text.removesuffix(b"\n").removesuffix(b"\r")
-        if not text or len(text) > 4096:
-            raise ConfigError("the passphrase is empty or longer than 4,096 bytes")
-        return text
+            return _secret(text, "passphrase")
+        return None
+
+
+def read_secret(path: Path, what: str) -> bytes:
+    """A secret from its file, without a final line break.
+
+    Raises :class:`ConfigError` when the file cannot be read, is empty or too long, or other users can read it.
+    """
+    try:
+        with path.open("rb") as file:
+            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
+                raise ConfigError(f"other users can read the {what} file {path}; run: chmod 600 on it")
+            text = file.read(4097)
+    except OSError as error:
+        raise ConfigError(f"the {what} file cannot be read: {error}") from None
+    return _secret(text, what)
+
+
+def _secret(text: bytes, what: str) -> bytes:
+    text = text.removesuffix(b"\n").removesuffix(b"\r")
+    if not text or len(text) > 4096:
+        raise ConfigError(f"the {what} is empty or longer than 4,096 bytes")
+    return text
 
 
 def _parse(name: str, kind: str, text: str) -> Any:

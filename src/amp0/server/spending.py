@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
+
 from amp0.elements.transaction import Transaction
 from amp0.errors import InvalidTransaction
 from amp0.protocol import rpc
 from amp0.server.context import Context
-from amp0.server.cosigner import Cosigned, Request
+from amp0.server.cosigner import Cosigned, Door, Request
 from amp0.server.refusal import InvalidRequest
+from amp0.server.twofactor import limits
 
 _NONCE = re.compile(r"(?:[0-9a-fA-F]{64})?")
 _MOST_NONCES = 4096
@@ -21,14 +24,14 @@ _MOST_NONCES = 4096
 
 def sign_transaction(context: Context, call: rpc.SignTransaction) -> rpc.SpendReply:
     """Cosign a transaction that the user has signed."""
-    return _reply(_cosign(context, call.tx, call.private))
+    return _reply(context, _cosign(context, call, Door.SIGN))
 
 
 def send_transaction(context: Context, call: rpc.SendTransaction) -> rpc.SpendReply:
     """Cosign a transaction that the user has signed, and broadcast it."""
-    cosigned = _cosign(context, call.tx, call.private)
+    cosigned = _cosign(context, call, Door.SEND)
     context.publications += context.services.broadcast(cosigned.tx)
-    return _reply(cosigned)
+    return _reply(context, cosigned)
 
 
 def broadcast_transaction(context: Context, call: rpc.BroadcastTransaction) -> str:
@@ -41,17 +44,31 @@ def broadcast_transaction(context: Context, call: rpc.BroadcastTransaction) -> s
     return str(tx.txid())
 
 
-def _cosign(context: Context, tx_hex: str, private: dict[str, Any] | None) -> Cosigned:
-    nonces = None if private is None else private.get("blinding_nonces")
+def _cosign(context: Context, call: rpc.SignTransaction | rpc.SendTransaction, door: Door) -> Cosigned:
+    nonces: Any = None if call.private is None else call.private.get("blinding_nonces")
     if nonces is not None:
         if not isinstance(nonces, list) or len(nonces) > _MOST_NONCES:
             raise InvalidRequest("blinding_nonces is a list with one text for each output")
         if not all(isinstance(nonce, str) and _NONCE.fullmatch(nonce) for nonce in nonces):
             raise InvalidRequest("A blinding nonce is 64 hex digits, or empty for outputs that are not blinded")
         nonces = [bytes.fromhex(nonce) for nonce in nonces]
-    request = Request(tx=bytes.fromhex(tx_hex), nonces=nonces, user_id=context.session.user_id)
+    request = Request(
+        tx=bytes.fromhex(call.tx),
+        nonces=nonces,
+        user_id=context.session.user_id,
+        door=door,
+        authorisation=call.twofactor or {},
+    )
     return context.services.cosigner.cosign(request)
 
 
-def _reply(cosigned: Cosigned) -> rpc.SpendReply:
-    return rpc.SpendReply(tx=str(cosigned.tx), txhash=str(cosigned.tx.txid()))
+def _reply(context: Context, cosigned: Cosigned) -> rpc.SpendReply:
+    txid, user_id = cosigned.tx.txid(), context.session.user_id
+    reply = rpc.SpendReply(tx=str(cosigned.tx), txhash=str(txid))
+    with context.services.store.snapshot() as db:
+        decrease = limits.debited(db, user_id, txid)
+        if decrease:
+            # The same again for a retry: what was taken once is told each time.
+            left = limits.load(db, user_id).to_wire()
+            reply = msgspec.structs.replace(reply, limit_decrease=decrease, limits=left)
+    return reply

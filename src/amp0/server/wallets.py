@@ -255,10 +255,3 @@ def get_sync_status(_context: Context, _call: rpc.GetSyncStatus) -> dict[str, st
 def get_available_currencies(_context: Context, _call: rpc.GetAvailableCurrencies) -> dict[str, object]:
     """What clients can choose for display; no price is served here."""
     return {"all": ["USD"], "per_exchange": {"BITSTAMP": ["USD"]}}
-
-
-def get_two_factor_config(context: Context, _call: rpc.GetTwoFactorConfig) -> rpc.TwoFactorConfig:
-    """No method is enabled. The secret offered in ``gauth_url`` is stable while it is unused."""
-    secret = context.services.keys.derive_secret(b"totp offer " + str(context.session.user_id).encode())
-    encoded = base64.b32encode(secret[:20]).decode()
-    return rpc.TwoFactorConfig(gauth_url=f"otpauth://totp/AMP0?secret={encoded}")

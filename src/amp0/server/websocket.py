@@ -5,7 +5,7 @@ their order, a call is always answered before a GOODBYE behind it, and a client 
 is held back by its own socket. Events are put into the same outgoing queue, behind the answer of the call that caused
 them; a client that does not read them is disconnected when the queue is full.
 
-Nothing here blocks: calls run in worker threads (:class:`Workers`), and this module only moves frames.
+Nothing here blocks: calls run in worker threads (:mod:`amp0.server.workers`), and this module only moves frames.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -32,16 +31,14 @@ from amp0.server.refusal import (
     InvalidRequest,
     NotAllowed,
     Refusal,
-    ServerBusy,
     SessionExpired,
     ShuttingDown,
     wamp_error_arguments,
 )
 from amp0.server.settings import Settings
+from amp0.server.workers import Shared, Workers
 
 log = logging.getLogger("amp0.server.websocket")
-
-T = TypeVar("T")
 
 CLOSE_NORMAL = 1000
 CLOSE_GOING_AWAY = 1001
@@ -56,35 +53,6 @@ _LAST_CALLS_SECONDS = 0.1
 """How long calls are still answered, with a refusal, when the server stops: for those that are on their way."""
 _FAN_OUT = 100
 """Sessions that hear an event before the loop may do something else."""
-
-
-class Workers:
-    """The threads that run calls: one pool for the ordinary ones, one for those that check proofs or wait."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._ordinary = ThreadPoolExecutor(settings.workers, thread_name_prefix="amp0-call")
-        self._slow = ThreadPoolExecutor(settings.cosign_workers, thread_name_prefix="amp0-cosign")
-        self._slow_places = settings.max_waiting_cosigns + settings.cosign_workers
-        self._slow_taken = 0
-
-    async def slow(self, work: Callable[[], T]) -> T:
-        """Run something long in a thread of its own kind. Raises :class:`ServerBusy` when too many wait."""
-        if self._slow_taken >= self._slow_places:
-            raise ServerBusy("The server has more transactions to check than it can; try again in a moment")
-        self._slow_taken += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._slow, work)
-        finally:
-            self._slow_taken -= 1
-
-    async def ordinary(self, work: Callable[[], T]) -> T:
-        """Run something short in an ordinary thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._ordinary, work)
-
-    def close(self) -> None:
-        """Wait for what is running, and take nothing more."""
-        self._ordinary.shutdown(wait=True, cancel_futures=True)
-        self._slow.shutdown(wait=True, cancel_futures=True)
 
 
 class Transport(Protocol):
@@ -105,15 +73,23 @@ class Answered:
     frame: str | bytes | None
 
 
-def _encode(outcome: calls.Outcome, call: wamp.Call, serializer: wamp.Serializer) -> str | bytes | None:
-    """Results are encoded where they are made: a large one would hold up the event loop."""
-    if outcome.refusal is not None:
-        return None
-    try:
-        return serializer.encode_result(call.request, outcome.value)
-    except (TypeError, ValueError, OverflowError):
-        log.exception("a result cannot be sent procedure=%s", call.procedure)
-        return None
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """A call on its way to a thread."""
+
+    session: Session
+    call: wamp.Call
+    serializer: wamp.Serializer
+
+    def answered(self, outcome: calls.Outcome) -> Answered:
+        """Results are encoded where they are made: a large one would hold up the event loop."""
+        if outcome.refusal is not None:
+            return Answered(outcome, None)
+        try:
+            return Answered(outcome, self.serializer.encode_result(self.call.request, outcome.value))
+        except (TypeError, ValueError, OverflowError):
+            log.exception("a result cannot be sent procedure=%s", self.call.procedure)
+            return Answered(outcome, None)
 
 
 class Hub:
@@ -131,6 +107,7 @@ class Hub:
         self._numbers: dict[str, int] = {}
         self._last_number = 0
         self._publications = 0
+        self._writing = Shared(workers, self._write)
 
     def subscribe(self, topic: str, connection: Connection) -> int:
         """Let a connection hear a topic; the number names the topic in its events."""
@@ -163,14 +140,23 @@ class Hub:
                     await asyncio.sleep(0)
 
     async def call(self, session: Session, call: wamp.Call, serializer: wamp.Serializer) -> Answered:
-        """Run one call of a session in a thread of its kind. Raises :class:`ServerBusy`."""
-        uri = call.procedure
+        """Run one call of a session in a thread of its kind. Raises :class:`~amp0.server.refusal.ServerBusy`."""
+        uri, incoming = call.procedure, _Incoming(session, call, serializer)
+        if uri in calls.SHARED:
+            return await self._writing.run(incoming)
+        pool = self.workers.slow if uri in calls.SLOW else self.workers.ordinary
+        if uri in calls.SENDING:
+            pool = self.workers.sending
+        return await pool(lambda: self._execute(incoming))
 
-        def work() -> Answered:
-            outcome = calls.execute(self.services, session, uri, call.args)
-            return Answered(outcome, _encode(outcome, call, serializer))
+    def _execute(self, incoming: _Incoming) -> Answered:
+        call = incoming.call
+        return incoming.answered(calls.execute(self.services, incoming.session, call.procedure, call.args))
 
-        return await (self.workers.slow(work) if uri in calls.SLOW else self.workers.ordinary(work))
+    def _write(self, several: Sequence[_Incoming]) -> list[Answered]:
+        asked = [calls.Asked(each.session, each.call.procedure, each.call.args) for each in several]
+        outcomes = calls.execute_together(self.services, asked)
+        return [each.answered(outcome) for each, outcome in zip(several, outcomes, strict=True)]
 
     def end_sessions(self, user_id: int, level: Level) -> None:
         """Log out the sessions of a wallet that are of this level or below."""

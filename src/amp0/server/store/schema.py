@@ -293,3 +293,127 @@ outpoint_claims = Table(
     info={"owner": "cosigner"},
     comment="which cosigned transaction holds an own outpoint: one at a time, and the key says so",
 )
+
+# --- owned by the modules of twofactor -----------------------------------------------------------------------------
+
+two_factor_methods = Table(
+    "two_factor_methods",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("method", String(16), primary_key=True),
+    Column("enabled", SmallInteger, nullable=False, comment="0: an e-mail address for notices only"),
+    Column("address_box", LargeBinary, nullable=False, comment="address, encrypted; empty for gauth"),
+    Column("created_at", BigInteger, nullable=False),
+    CheckConstraint("method IN ('email', 'sms', 'phone', 'telegram', 'gauth')", name="method"),
+    CheckConstraint("enabled = 1 OR (enabled = 0 AND method = 'email')", name="enabled"),
+    info={"owner": "twofactor.methods"},
+    comment="confirmed second factors, and a confirmed e-mail address that is none",
+)
+
+two_factor_totp = Table(
+    "two_factor_totp",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("salt", LargeBinary(16), nullable=False, comment="the secret follows from it and the service key"),
+    Column("last_step", BigInteger, nullable=True, comment="newest time step that was accepted; none at or below is"),
+    info={"owner": "twofactor.codes"},
+    comment="authenticators; a wallet without a row has an empty salt",
+)
+
+two_factor_guesses = Table(
+    "two_factor_guesses",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("wrong", Integer, nullable=False, comment="wrong codes since the last right one or the last lock"),
+    Column("locks", Integer, nullable=False, comment="locks since the last right code: each lasts twice as long"),
+    Column("locked_until", BigInteger, nullable=False, comment="0: not locked"),
+    CheckConstraint("wrong >= 0 AND locks >= 0 AND locked_until >= 0", name="counts"),
+    info={"owner": "twofactor.codes"},
+    comment="one counter a wallet, for every method, session and door",
+)
+
+two_factor_codes = Table(
+    "two_factor_codes",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("method", String(16), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("data_hash", LargeBinary(32), nullable=False, comment="SHA256 of the action's data as canonical JSON"),
+    Column(
+        "address_box", LargeBinary, nullable=False, comment="new address that the code went to, encrypted; or empty"
+    ),
+    Column("code_hash", LargeBinary(32), nullable=False, comment="keyed; empty of use without the service key"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger, nullable=True, comment="NULL: not used"),
+    Column("used_for", String(64), nullable=True, comment="txid of the spend, or the action"),
+    CheckConstraint("(used_at IS NULL) = (used_for IS NULL)", name="used"),
+    info={"owner": "twofactor.codes"},
+    comment="codes that were sent, and every use of one, authenticators included",
+)
+
+two_factor_notices = Table(
+    "two_factor_notices",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("method", String(16), nullable=False),
+    Column("address_box", LargeBinary, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("tries", SmallInteger, nullable=False),
+    Column("next_try_at", BigInteger, nullable=False, index=True),
+    info={"owner": "twofactor.notices"},
+    comment="notices on their way; written with what they tell of, deleted when delivered",
+)
+
+two_factor_resets = Table(
+    "two_factor_resets",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("claimant_box", LargeBinary, nullable=False, comment="e-mail address of who asked for it, encrypted"),
+    Column("disputer_box", LargeBinary, nullable=False, comment="e-mail address of who disputes it, encrypted"),
+    Column("due_at", BigInteger, nullable=False, comment="when it takes effect, or when a dispute may be resolved"),
+    Column("remaining", BigInteger, nullable=False, comment="seconds that were left when it was disputed"),
+    Column("not_before", BigInteger, nullable=False, comment="no new reset before this time"),
+    Column("nonce_hash", LargeBinary, nullable=False, comment="of the one outstanding dispute nonce, or empty"),
+    Column("nonce_expires_at", BigInteger, nullable=False),
+    CheckConstraint("state IN ('none', 'active', 'disputed')", name="state"),
+    info={"owner": "twofactor.reset"},
+)
+
+spending_limits = Table(
+    "spending_limits",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("total", BigInteger, nullable=False, comment="satoshi of L-BTC that may leave without a code"),
+    Column("spent", BigInteger, nullable=False, comment="what left under it since it was set"),
+    CheckConstraint("total >= 0 AND spent >= 0 AND spent <= total", name="spent"),
+    info={"owner": "twofactor.limits"},
+)
+
+limit_spends = Table(
+    "limit_spends",
+    metadata,
+    Column("txid", LargeBinary(32), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("satoshi", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    CheckConstraint("satoshi > 0", name="satoshi"),
+    info={"owner": "twofactor.limits"},
+    comment="transactions that left under a limit; written with the decision to sign them",
+)
+
+frozen_outputs = Table(
+    "frozen_outputs",
+    metadata,
+    Column("prev_txid", LargeBinary(32), primary_key=True),
+    Column("prev_vout", Integer, primary_key=True, autoincrement=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("frozen_at", BigInteger, nullable=False),
+    info={"owner": "twofactor.frozen"},
+    comment="outpoints that are not cosigned; they stay frozen while the chain is reorganised",
+)

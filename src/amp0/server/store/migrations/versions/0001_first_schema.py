@@ -340,3 +340,170 @@ def upgrade() -> None:
         sqlite_where=sa.text("spent_by IS NULL"),
         postgresql_where=sa.text("spent_by IS NULL"),
     )
+    _create_two_factor()
+
+
+def _create_two_factor() -> None:
+    op.create_table(
+        "frozen_outputs",
+        sa.Column("prev_txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("prev_vout", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("frozen_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_frozen_outputs_user_id_users")),
+        sa.PrimaryKeyConstraint("prev_txid", "prev_vout", name=op.f("pk_frozen_outputs")),
+        comment="outpoints that are not cosigned; they stay frozen while the chain is reorganised",
+        info={"owner": "twofactor.frozen"},
+    )
+    op.create_index(op.f("ix_frozen_outputs_user_id"), "frozen_outputs", ["user_id"], unique=False)
+    op.create_table(
+        "limit_spends",
+        sa.Column("txid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("satoshi", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("satoshi > 0", name=op.f("ck_limit_spends_satoshi")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_limit_spends_user_id_users")),
+        sa.PrimaryKeyConstraint("txid", name=op.f("pk_limit_spends")),
+        comment="transactions that left under a limit; written with the decision to sign them",
+        info={"owner": "twofactor.limits"},
+    )
+    op.create_table(
+        "spending_limits",
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False, comment="satoshi of L-BTC that may leave without a code"),
+        sa.Column("spent", sa.BigInteger(), nullable=False, comment="what left under it since it was set"),
+        sa.CheckConstraint("total >= 0 AND spent >= 0 AND spent <= total", name=op.f("ck_spending_limits_spent")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_spending_limits_user_id_users")),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_spending_limits")),
+        info={"owner": "twofactor.limits"},
+    )
+    op.create_table(
+        "two_factor_codes",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("method", sa.String(length=16), nullable=False),
+        sa.Column("action", sa.String(length=32), nullable=False),
+        sa.Column(
+            "data_hash",
+            sa.LargeBinary(length=32),
+            nullable=False,
+            comment="SHA256 of the action's data as canonical JSON",
+        ),
+        sa.Column(
+            "address_box",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="new address that the code went to, encrypted; or empty",
+        ),
+        sa.Column(
+            "code_hash",
+            sa.LargeBinary(length=32),
+            nullable=False,
+            comment="keyed; empty of use without the service key",
+        ),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("used_at", sa.BigInteger(), nullable=True, comment="NULL: not used"),
+        sa.Column("used_for", sa.String(length=64), nullable=True, comment="txid of the spend, or the action"),
+        sa.CheckConstraint("(used_at IS NULL) = (used_for IS NULL)", name=op.f("ck_two_factor_codes_used")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_two_factor_codes_user_id_users")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_two_factor_codes")),
+        comment="codes that were sent, and every use of one, authenticators included",
+        info={"owner": "twofactor.codes"},
+    )
+    op.create_index(op.f("ix_two_factor_codes_user_id"), "two_factor_codes", ["user_id"], unique=False)
+    op.create_table(
+        "two_factor_guesses",
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column(
+            "wrong", sa.Integer(), nullable=False, comment="wrong codes since the last right one or the last lock"
+        ),
+        sa.Column(
+            "locks", sa.Integer(), nullable=False, comment="locks since the last right code: each lasts twice as long"
+        ),
+        sa.Column("locked_until", sa.BigInteger(), nullable=False, comment="0: not locked"),
+        sa.CheckConstraint(
+            "wrong >= 0 AND locks >= 0 AND locked_until >= 0", name=op.f("ck_two_factor_guesses_counts")
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_two_factor_guesses_user_id_users")),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_two_factor_guesses")),
+        comment="one counter a wallet, for every method, session and door",
+        info={"owner": "twofactor.codes"},
+    )
+    op.create_table(
+        "two_factor_methods",
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("method", sa.String(length=16), nullable=False),
+        sa.Column("enabled", sa.SmallInteger(), nullable=False, comment="0: an e-mail address for notices only"),
+        sa.Column("address_box", sa.LargeBinary(), nullable=False, comment="address, encrypted; empty for gauth"),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "enabled = 1 OR (enabled = 0 AND method = 'email')", name=op.f("ck_two_factor_methods_enabled")
+        ),
+        sa.CheckConstraint(
+            "method IN ('email', 'sms', 'phone', 'telegram', 'gauth')", name=op.f("ck_two_factor_methods_method")
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_two_factor_methods_user_id_users")),
+        sa.PrimaryKeyConstraint("user_id", "method", name=op.f("pk_two_factor_methods")),
+        comment="confirmed second factors, and a confirmed e-mail address that is none",
+        info={"owner": "twofactor.methods"},
+    )
+    op.create_table(
+        "two_factor_notices",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("method", sa.String(length=16), nullable=False),
+        sa.Column("address_box", sa.LargeBinary(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("tries", sa.SmallInteger(), nullable=False),
+        sa.Column("next_try_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_two_factor_notices_user_id_users")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_two_factor_notices")),
+        comment="notices on their way; written with what they tell of, deleted when delivered",
+        info={"owner": "twofactor.notices"},
+    )
+    op.create_index(op.f("ix_two_factor_notices_next_try_at"), "two_factor_notices", ["next_try_at"], unique=False)
+    op.create_table(
+        "two_factor_resets",
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column(
+            "claimant_box", sa.LargeBinary(), nullable=False, comment="e-mail address of who asked for it, encrypted"
+        ),
+        sa.Column(
+            "disputer_box", sa.LargeBinary(), nullable=False, comment="e-mail address of who disputes it, encrypted"
+        ),
+        sa.Column(
+            "due_at", sa.BigInteger(), nullable=False, comment="when it takes effect, or when a dispute may be resolved"
+        ),
+        sa.Column("remaining", sa.BigInteger(), nullable=False, comment="seconds that were left when it was disputed"),
+        sa.Column("not_before", sa.BigInteger(), nullable=False, comment="no new reset before this time"),
+        sa.Column(
+            "nonce_hash", sa.LargeBinary(), nullable=False, comment="of the one outstanding dispute nonce, or empty"
+        ),
+        sa.Column("nonce_expires_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("state IN ('none', 'active', 'disputed')", name=op.f("ck_two_factor_resets_state")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_two_factor_resets_user_id_users")),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_two_factor_resets")),
+        info={"owner": "twofactor.reset"},
+    )
+    op.create_table(
+        "two_factor_totp",
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column(
+            "salt", sa.LargeBinary(length=16), nullable=False, comment="the secret follows from it and the service key"
+        ),
+        sa.Column(
+            "last_step",
+            sa.BigInteger(),
+            nullable=True,
+            comment="newest time step that was accepted; none at or below is",
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_two_factor_totp_user_id_users")),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_two_factor_totp")),
+        comment="authenticators; a wallet without a row has an empty salt",
+        info={"owner": "twofactor.codes"},
+    )
