@@ -101,6 +101,10 @@ def _class(cls: type, imports: _Imports) -> str:
             lines.append(f"    def {name}{_signature(member.fget, 'self', imports)}:\n{_doc(member)}")
         elif inspect.isfunction(member):
             lines.append(f"    def {name}{_signature(member, 'self', imports)}:\n{_doc(member)}")
+    if hasattr(original, "__anext__"):
+        item = inspect.signature(original.__anext__).return_annotation
+        imports.need(str(item), original.__module__)
+        lines.append(f"    def __iter__(self) -> Self: ...\n    def __next__(self) -> {item}: ...\n")
     lines.append("    def close(self) -> None:\n" + '        """Close the connections."""\n')
     lines.append("    def __enter__(self) -> Self: ...\n")
     lines.append("    def __exit__(self, *exc: object) -> None: ...\n")

@@ -18,9 +18,24 @@ if TYPE_CHECKING:
         Amp0Connected as Amp0Connected,
         Amp0LoggedIn as Amp0LoggedIn,
         EsploraClient as EsploraClient,
+        Events as Events,
         WaterfallsClient as WaterfallsClient,
     )
     from amp0.chain.backend import Update as Update
+    from amp0.client.events import (
+        NewBlock as NewBlock,
+        NewTransaction as NewTransaction,
+        Resync as Resync,
+        WalletChanged as WalletChanged,
+    )
+    from amp0.client.two_factor import (
+        DisputeChallenge as DisputeChallenge,
+        ResetStatus as ResetStatus,
+        TwoFactorAction as TwoFactorAction,
+        TwoFactorCode as TwoFactorCode,
+        TwoFactorConfig as TwoFactorConfig,
+        TwoFactorMethod as TwoFactorMethod,
+    )
     from amp0.elements.address import (
         Address as Address,
         AddressResult as AddressResult,
@@ -155,7 +170,16 @@ _EXPORTS = {
     "amp0.wallet.issuance": ("Contract",),
     "amp0.wallet.tx_builder": ("TxBuilder",),
     "amp0.wallet.details": ("PsetBalance", "PsetDetails", "PsetSignatures", "Recipient"),
-    "amp0.blocking": ("Amp0", "Amp0Connected", "Amp0LoggedIn", "EsploraClient", "WaterfallsClient"),
+    "amp0.blocking": ("Amp0", "Amp0Connected", "Amp0LoggedIn", "EsploraClient", "Events", "WaterfallsClient"),
+    "amp0.client.events": ("NewBlock", "NewTransaction", "Resync", "WalletChanged"),
+    "amp0.client.two_factor": (
+        "DisputeChallenge",
+        "ResetStatus",
+        "TwoFactorAction",
+        "TwoFactorCode",
+        "TwoFactorConfig",
+        "TwoFactorMethod",
+    ),
     "amp0.errors": (
         "AddressNotIssued",
         "AlteredTransaction",

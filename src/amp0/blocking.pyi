@@ -5,23 +5,31 @@ from amp0.chain.backend import Update
 from amp0.chain.esplora import EsploraClientBuilder
 from amp0.chain.explorer import TokenProvider
 from amp0.chain.http import Transport
+from amp0.client.events import Event
 from amp0.client.session import ClientOptions
+from amp0.client.two_factor import CodeLike
+from amp0.client.two_factor import DisputeChallenge
+from amp0.client.two_factor import ResetStatus
+from amp0.client.two_factor import TwoFactorAction
+from amp0.client.two_factor import TwoFactorConfig
 from amp0.elements.address import AddressResult
 from amp0.elements.block import BlockHeader
 from amp0.elements.descriptor import WolletDescriptor
 from amp0.elements.hashes import Txid
 from amp0.elements.pset import Amp0Pset
+from amp0.elements.transaction import OutPoint
 from amp0.elements.transaction import Transaction
 from amp0.network import Network
 from amp0.protocol.credentials import Amp0SignerData
 from amp0.protocol.credentials import WatchOnlyKeys
 from collections.abc import Awaitable
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 from typing import Self
 
-__all__ = ["Amp0", "Amp0Connected", "Amp0LoggedIn", "EsploraClient", "WaterfallsClient"]
+__all__ = ["Amp0", "Amp0Connected", "Amp0LoggedIn", "EsploraClient", "Events", "WaterfallsClient"]
 
 class Amp0:
     """An AMP0 account with watch-only credentials: everything but signing with the user's key.
@@ -52,6 +60,12 @@ class Amp0:
         It is known by its txid, which covers inputs, outputs and amounts; its signatures are not verified here,
         for that needs the outputs it spends. Raises :class:`CosignRefused` for a txid the server never signed.
         """
+    def events(self, most_waiting: int = 1000) -> Events:
+        """What the server tells about this account: new transactions and blocks, changes of the wallet.
+
+        ``async for event in amp0.events()`` goes on until it is closed, over lost connections too. At most
+        ``most_waiting`` events wait to be read; see :class:`~amp0.client.events.Events`.
+        """
     def known_address(self, index: int | None = None) -> AddressResult | None:
         """The address at an index known to be issued, without asking the server; ``None`` if unknown."""
     def last_index(self) -> int:
@@ -60,17 +74,39 @@ class Amp0:
         Give it to ``full_scan_to_index``. It never shrinks: a server that names a lower one is not followed.
         Raises :class:`SuspiciousIndex` when it jumps beyond ``max_index_jump``.
         """
+    def limit(self) -> int:
+        """How much L-BTC (satoshi) could leave without a code at the last login."""
     def network(self) -> Network:
         """The network the account is on."""
-    def sign(self, amp0pset: Amp0Pset) -> Transaction:
+    def request_code(self, method: str, amp0pset: Amp0Pset | Txid | str) -> None:
+        """Have a code sent that agrees to one transaction, given as PSET or txid; then :meth:`sign` with it.
+
+        Raises :class:`InvalidInput` for ``gauth``, whose codes the authenticator shows, :class:`TwoFactorRequired` for
+        a method that is not enabled, :class:`CallFailed` when too many codes were asked for.
+        """
+    def send(self, amp0pset: Amp0Pset, two_factor: CodeLike | None = None) -> Txid:
+        """:meth:`sign`, and have the server broadcast the transaction once it has passed every check here.
+
+        Raises what :meth:`sign` raises, and :class:`BroadcastRejected` with the node's reason. After a
+        :class:`ConnectionFailed` do the same again with the same PSET; the code is not needed twice.
+        """
+    def sign(self, amp0pset: Amp0Pset, two_factor: CodeLike | None = None) -> Transaction:
         """Have the AMP0 server add its signatures to a PSET the user has signed; returns the final transaction.
 
         What comes back must be, bit for bit, what was sent, but for the server's signatures; all signatures are
         verified. Nothing is broadcast. Asking twice is harmless: the server gives the same answer.
 
-        Raises :class:`CosignRefused` with the server's reason, :class:`AlteredTransaction`,
-        :class:`WrongSigner` for a PSET the user has not signed, :class:`ConnectionFailed`.
+        A wallet with a second factor needs ``two_factor``, a pair of method and code (see :meth:`request_code`),
+        unless the spend is within its limit.
+
+        Raises :class:`TwoFactorRequired`, :class:`WrongTwoFactorCode`, :class:`CosignRefused` with the server's reason,
+        :class:`AlteredTransaction`, :class:`WrongSigner` for a PSET the user has not signed,
+        :class:`ConnectionFailed`.
         """
+    def two_factor_config(self) -> TwoFactorConfig:
+        """The wallet's second factors, addresses masked. To change them, log in with the signer."""
+    def two_factor_reset(self) -> ResetStatus:
+        """Whether the wallet's two-factor is being reset, as of the last login: meanwhile nothing can be spent."""
     def wollet_descriptor(self) -> WolletDescriptor:
         """The descriptor of the account. It holds the blinding key: whoever has it sees all amounts."""
     def close(self) -> None:
@@ -106,8 +142,19 @@ class Amp0Connected:
     def __exit__(self, *exc: object) -> None: ...
 
 class Amp0LoggedIn:
-    """A wallet logged in with its signer: lists and creates AMP0 accounts, and watch-only credentials.
+    """A wallet logged in with its signer: AMP0 accounts, watch-only credentials, second factors.
     """
+    def cancel_reset(self, two_factor: CodeLike | None = None) -> ResetStatus:
+        """End reset and dispute at once, with a code of a second factor (:meth:`TwoFactorAction.cancel_reset`)."""
+    def confirm_email(self, code: str) -> None:
+        """Confirm that address with the code that came to it."""
+    def confirm_reset(self, email: str, code: str) -> ResetStatus:
+        """Begin to remove all second factors. It takes effect after the server's delay, unless somebody objects.
+
+        Until then nothing can be spent or changed, and every channel of the wallet is told.
+        """
+    def confirm_two_factor(self, method: str, code: str) -> TwoFactorConfig:
+        """Enable the method, with the code that came to its new address. Returns what there is now."""
     def create_amp0_account(self, pointer: int, account_xpub: str) -> str:
         """Create the account ``pointer`` (see :meth:`next_account`) and return its AMP ID.
 
@@ -121,10 +168,73 @@ class Amp0LoggedIn:
         They show everything and spend nothing. The server learns neither: both are stretched first.
         Raises :class:`CallFailed`, for a name that is taken among others.
         """
+    def disable_two_factor(self, method: str, two_factor: CodeLike | None = None) -> None:
+        """Disable a method, with a code of any that is enabled (:meth:`TwoFactorAction.disable`)."""
+    def dispute_challenge(self, outcome: str) -> DisputeChallenge:
+        """What the signer signs to end a dispute: with ``reset`` the factors are removed, with ``keep`` they stay.
+
+        The server gives it once the delay of the dispute is over; it is good for some minutes. Have it signed by
+        ``signer.amp0_sign_dispute(challenge.outcome, challenge.nonce, challenge.expires)``.
+        """
+    def dispute_reset(self, email: str, code: str) -> ResetStatus:
+        """Object to a reset that somebody else began: it does not take effect by itself any more.
+
+        ``email`` is another address than the one it was begun with; its code comes from :meth:`request_reset`. Who
+        still has a second factor uses :meth:`cancel_reset`, which is faster.
+        """
+    def enable_authenticator(self, code: str, two_factor: CodeLike | None = None) -> TwoFactorConfig:
+        """Enable the authenticator that has read ``otpauth_url``, with the code it shows now.
+
+        When the wallet has a second factor already, it has to agree (``TwoFactorAction.enable("gauth")``).
+        """
+    def enable_two_factor(self, method: str, address: str, two_factor: CodeLike | None = None) -> None:
+        """Begin to enable ``email``, ``sms``, ``phone`` or ``telegram``: a code goes to ``address``.
+
+        Finish with :meth:`confirm_two_factor`. Telephone numbers begin with ``+`` and the country. When the wallet has
+        a second factor already, it has to agree (:meth:`TwoFactorAction.enable`). For an authenticator see
+        :meth:`enable_authenticator`.
+        """
+    def freeze(self, outpoints: Iterable[OutPoint | str], two_factor: CodeLike | None = None) -> None:
+        """Have the server sign nothing that spends these outputs of the wallet, with a code (:meth:`TwoFactorAction.freeze`)."""
     def get_amp_ids(self) -> list[str]:
         """The AMP IDs of the wallet's AMP0 accounts, in the server's order."""
+    def limit(self) -> int:
+        """How much L-BTC (satoshi) may still leave without a code, as of the login or of :meth:`set_limit`."""
     def next_account(self) -> int:
         """The pointer of the next account: one more than the highest of any type, 1 if there is none."""
+    def request_code(self, method: str, action: TwoFactorAction) -> None:
+        """Have a code sent that agrees to one action.
+
+        Raises :class:`TwoFactorRequired` for a method that is not enabled, :class:`InvalidInput` for ``gauth``, whose
+        codes are shown by the authenticator, :class:`CallFailed` when too many were asked for.
+        """
+    def request_reset(self, email: str) -> None:
+        """Have a code sent to ``email``, with which to begin a reset or to dispute one."""
+    def request_undo_reset(self, email: str) -> None:
+        """Have a code sent to ``email``, with which to take back the reset or the dispute it confirmed."""
+    def resolve_dispute(self, challenge: DisputeChallenge, signature: str) -> ResetStatus:
+        """End the dispute as the signer has signed (DER in hex)."""
+    def set_email(self, address: str, two_factor: CodeLike | None = None) -> None:
+        """Have notices go to an e-mail address that is not a second factor; a code goes there first.
+
+        Finish with :meth:`confirm_email`.
+        """
+    def set_limit(self, satoshi: int, two_factor: CodeLike | None = None) -> None:
+        """Set how much L-BTC, in all, may leave without a code from now on; 0 asks for one each time.
+
+        It counts down until it is set again. Other assets always want a code. Raising it wants a code
+        (:meth:`TwoFactorAction.set_limit`), lowering it does not.
+        """
+    def two_factor_config(self) -> TwoFactorConfig:
+        """The methods on offer, which of them are enabled, and the secret for an authenticator."""
+    def two_factor_reset(self) -> ResetStatus:
+        """The wallet's reset, as of the login or of the last call about it."""
+    def undo_reset(self, email: str, code: str) -> ResetStatus:
+        """Take back the reset, or the dispute, that ``email`` confirmed."""
+    def unfreeze(self, outpoints: Iterable[OutPoint | str], two_factor: CodeLike | None = None) -> None:
+        """Let these outputs be spent again. The spend itself still wants its code; this wants none."""
+    def warnings(self) -> list[str]:
+        """What the server wants the wallet's user to know, in its own words; empty most of the time."""
     def close(self) -> None:
         """Close the connections."""
     def __enter__(self) -> Self: ...
@@ -168,6 +278,25 @@ class EsploraClient:
         """Header of the newest block."""
     def transaction(self, txid: Txid | str) -> Transaction | None:
         """Any transaction of the chain or the mempool, ``None`` when the explorer has none of that id."""
+    def close(self) -> None:
+        """Close the connections."""
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+class Events:
+    """Events of an account, without end: ``async for event in amp0.events()``.
+
+    The first is a :class:`Resync` with the reason ``begun``: from there on the server is being listened to. A lost
+    connection is made again, as often and as long as it takes; an error that waiting does not cure, such as
+    credentials that are not valid any more, is raised. The iteration ends when this object or the account is closed.
+    """
+    def next(self, timeout: float | None = None) -> Event | None:
+        """The next event, or None when there is none within ``timeout`` seconds.
+
+        Raises :class:`ConnectionFailed` once this object or the account is closed, and what ends the iteration.
+        """
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Event: ...
     def close(self) -> None:
         """Close the connections."""
     def __enter__(self) -> Self: ...

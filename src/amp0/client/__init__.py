@@ -6,11 +6,21 @@ pinned in the :class:`~amp0.network.Network` before it is used.
 """
 
 from amp0.client.account import Amp0
+from amp0.client.events import Event, Events, NewBlock, NewTransaction, Resync, WalletChanged
 from amp0.client.session import Backoff, ClientOptions
 from amp0.client.setup import Amp0Connected, Amp0LoggedIn
 from amp0.client.transport import Connection, NetworkTransport, Transport
+from amp0.client.two_factor import (
+    DisputeChallenge,
+    ResetStatus,
+    TwoFactorAction,
+    TwoFactorCode,
+    TwoFactorConfig,
+    TwoFactorMethod,
+)
 
 __all__ = [
-    "Amp0", "Amp0Connected", "Amp0LoggedIn", "Backoff", "ClientOptions", "Connection", "NetworkTransport",
-    "Transport",
+    "Amp0", "Amp0Connected", "Amp0LoggedIn", "Backoff", "ClientOptions", "Connection", "DisputeChallenge", "Event",
+    "Events", "NetworkTransport", "NewBlock", "NewTransaction", "ResetStatus", "Resync", "Transport",
+    "TwoFactorAction", "TwoFactorCode", "TwoFactorConfig", "TwoFactorMethod", "WalletChanged",
 ]  # fmt: skip

@@ -7,14 +7,28 @@ in with the derived credentials, which live in memory only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from amp0.client.cosign import CosignCheck, signed_transaction
+from amp0.client.cosign import CosignCheck, signed_transaction, spend_refused
+from amp0.client.events import MOST_WAITING, Event, Events, blob_of, block_of, transaction_of
 from amp0.client.issuing import issue_address, require_bounded_jump, require_script, upload_addresses
 from amp0.client.session import ClientOptions, Closable, Session
+from amp0.client.two_factor import (
+    CodeLike,
+    ResetStatus,
+    TwoFactorAction,
+    TwoFactorConfig,
+    code_request,
+    config_of,
+    limit_of,
+    reset_of,
+    two_factor_data,
+)
 from amp0.elements.address import AddressResult
 from amp0.elements.descriptor import WolletDescriptor
 from amp0.elements.hashes import Txid
@@ -22,6 +36,8 @@ from amp0.elements.pset import Amp0Pset
 from amp0.elements.transaction import Transaction
 from amp0.errors import (
     AddressNotIssued,
+    Amp0Error,
+    BroadcastRejected,
     CallFailed,
     ConnectionFailed,
     ConnectionTimeout,
@@ -30,9 +46,11 @@ from amp0.errors import (
     LoginFailed,
     NetworkMismatch,
     RemoteProtocolError,
+    TwoFactorRequired,
 )
 from amp0.network import Network, require_secure_url
 from amp0.protocol import credentials, rpc
+from amp0.protocol import twofactor as wire
 from amp0.protocol.blob import ClientBlob
 from amp0.protocol.credentials import REGISTER_PATH, WatchOnlyKeys
 
@@ -60,6 +78,10 @@ class _Login:
 
     row: rpc.SubaccountRow
     descriptor: WolletDescriptor
+    wallet_id: str
+    """``receiving_id`` of the wallet: names its topics; empty where a server does not say it."""
+    limit: int
+    reset: ResetStatus
 
 
 class Amp0(Closable):
@@ -80,6 +102,7 @@ class Amp0(Closable):
         self._login: _Login | None = None
         self._pinned = descriptor
         self._last_index = 0
+        self._has_two_factor = False
         self._lock = asyncio.Lock()
         self._closed = False
 
@@ -197,18 +220,51 @@ class Amp0(Closable):
         assert found is not None
         return found
 
-    async def sign(self, amp0pset: Amp0Pset) -> Transaction:
+    async def sign(self, amp0pset: Amp0Pset, two_factor: CodeLike | None = None) -> Transaction:
         """Have the AMP0 server add its signatures to a PSET the user has signed; returns the final transaction.
 
         What comes back must be, bit for bit, what was sent, but for the server's signatures; all signatures are
         verified. Nothing is broadcast. Asking twice is harmless: the server gives the same answer.
 
-        Raises :class:`CosignRefused` with the server's reason, :class:`AlteredTransaction`,
-        :class:`WrongSigner` for a PSET the user has not signed, :class:`ConnectionFailed`.
+        A wallet with a second factor needs ``two_factor``, a pair of method and code (see :meth:`request_code`),
+        unless the spend is within its limit.
+
+        Raises :class:`TwoFactorRequired`, :class:`WrongTwoFactorCode`, :class:`CosignRefused` with the server's reason,
+        :class:`AlteredTransaction`, :class:`WrongSigner` for a PSET the user has not signed,
+        :class:`ConnectionFailed`.
         """
         check = CosignCheck(amp0pset, self._logged_in().descriptor)
-        body = await self._request("POST", self._cosign_url() + rpc.COSIGN_PATH, check.request())
-        return check.accept(body)
+        data = None if two_factor is None else two_factor_data(two_factor)
+        if data is None and not self._has_two_factor:
+            try:
+                return check.accept(await self._request("POST", self._cosign_url() + rpc.COSIGN_PATH, check.request()))
+            except TwoFactorRequired:
+                # This door takes no codes, so it is shut. The session's is open, to spends within the limit at least.
+                self._has_two_factor = True
+        procedure = rpc.SignTransaction(check.hex, data or {}, {"blinding_nonces": check.nonces})
+        try:
+            reply: rpc.SpendReply = await self._call(procedure, self._options.cosign_timeout)
+        except TwoFactorRequired as error:
+            error.methods = await self._enabled_methods()
+            raise
+        except CallFailed as error:
+            raise spend_refused(error) from None
+        return check.check(reply.tx)
+
+    async def send(self, amp0pset: Amp0Pset, two_factor: CodeLike | None = None) -> Txid:
+        """:meth:`sign`, and have the server broadcast the transaction once it has passed every check here.
+
+        Raises what :meth:`sign` raises, and :class:`BroadcastRejected` with the node's reason. After a
+        :class:`ConnectionFailed` do the same again with the same PSET; the code is not needed twice.
+        """
+        transaction = await self.sign(amp0pset, two_factor)
+        try:
+            await self._call(rpc.BroadcastTransaction(str(transaction)), self._options.cosign_timeout)
+        except CallFailed as error:
+            if error.name == rpc.BROADCAST_REFUSED:
+                raise BroadcastRejected(error.text) from None
+            raise
+        return transaction.txid()
 
     async def cosigned(self, txid: Txid | str) -> Transaction:
         """A transaction that the AMP0 server has cosigned before, once more.
@@ -226,6 +282,39 @@ class Amp0(Closable):
         if tx.txid() != txid:
             raise RemoteProtocolError(f"the AMP0 server answers with {tx.txid()}, and {txid} was asked for")
         return tx
+
+    # -- second factors: what watch-only credentials may see and ask for -----------------------
+
+    async def two_factor_config(self) -> TwoFactorConfig:
+        """The wallet's second factors, addresses masked. To change them, log in with the signer."""
+        return config_of(await self._call(wire.GetTwoFactorConfig()))
+
+    async def request_code(self, method: str, amp0pset: Amp0Pset | Txid | str) -> None:
+        """Have a code sent that agrees to one transaction, given as PSET or txid; then :meth:`sign` with it.
+
+        Raises :class:`InvalidInput` for ``gauth``, whose codes the authenticator shows, :class:`TwoFactorRequired` for
+        a method that is not enabled, :class:`CallFailed` when too many codes were asked for.
+        """
+        txid = CosignCheck(amp0pset, self._logged_in().descriptor).txid if isinstance(amp0pset, Amp0Pset) else amp0pset
+        await self._call(code_request(method, TwoFactorAction.sign(txid)))
+
+    def two_factor_reset(self) -> ResetStatus:
+        """Whether the wallet's two-factor is being reset, as of the last login: meanwhile nothing can be spent."""
+        return self._logged_in().reset
+
+    def limit(self) -> int:
+        """How much L-BTC (satoshi) could leave without a code at the last login."""
+        return self._logged_in().limit
+
+    # -- events ------------------------------------------------------------------------------
+
+    def events(self, most_waiting: int = MOST_WAITING) -> Events:
+        """What the server tells about this account: new transactions and blocks, changes of the wallet.
+
+        ``async for event in amp0.events()`` goes on until it is closed, over lost connections too. At most
+        ``most_waiting`` events wait to be read; see :class:`~amp0.client.events.Events`.
+        """
+        return Events(_EventSource(self), self._options, most_waiting)
 
     async def close(self) -> None:
         """Log out and close all connections."""
@@ -293,7 +382,7 @@ class Amp0(Closable):
     async def _open(self) -> Session:
         return await Session.open(self._network, self._transport, self._options)
 
-    async def _call(self, procedure: rpc.Procedure) -> Any:
+    async def _call(self, procedure: rpc.Procedure, timeout: float | None = None) -> Any:
         """Make a call, connecting again as often as the back-off allows when the connection is gone."""
         policy = self._options.backoff
         for attempt in range(policy.attempts + 1):
@@ -302,7 +391,7 @@ class Amp0(Closable):
             session: Session | None = None
             try:
                 session = await self._ready()
-                return await session.call(procedure)
+                return await session.call(procedure, timeout)
             except ConnectionTimeout:
                 # The call was under way and the server hangs: its caller has waited long enough.
                 await self._drop(session)
@@ -321,6 +410,12 @@ class Amp0(Closable):
                 await self._drop(session)
         raise AssertionError("unreachable")
 
+    async def _enabled_methods(self) -> tuple[str, ...]:
+        """Names of the enabled methods, if the server tells; for an error that is on its way."""
+        with contextlib.suppress(Amp0Error):
+            return tuple((await self.two_factor_config()).enabled())
+        return ()
+
     async def _ready(self) -> Session:
         async with self._lock:
             if self._closed:
@@ -337,7 +432,7 @@ class Amp0(Closable):
                 except BaseException:
                     await session.close()
                     raise
-                self._session = session
+                self._session, self._login = session, login
             return self._session
 
     async def _drop(self, session: Session | None) -> None:
@@ -369,7 +464,31 @@ class Amp0(Closable):
                 "the account is not the pinned one: its keys, or the AMP0 server's key for it, have changed. "
                 "Do not use it; ask the server's operator"
             )
-        return _Login(row, descriptor)
+        return _Login(row, descriptor, data.receiving_id, limit_of(data.limits), reset_of(data))
+
+
+class _EventSource:
+    """An account as its events see it."""
+
+    def __init__(self, amp0: Amp0) -> None:
+        self._amp0 = amp0
+
+    @property
+    def closed(self) -> bool:
+        return self._amp0._closed
+
+    async def session(self) -> Session:
+        return await self._amp0._ready()
+
+    async def drop(self, session: Session) -> None:
+        await self._amp0._drop(session)
+
+    def topics(self) -> Iterable[tuple[str, Callable[[Any], Event | None]]]:
+        login = self._amp0._logged_in()
+        if login.wallet_id:
+            yield rpc.topic_txs(login.wallet_id), functools.partial(transaction_of, login.row.pointer)
+            yield rpc.topic_blob(login.wallet_id), blob_of
+        yield rpc.TOPIC_BLOCKS, block_of
 
 
 def _choose(rows: list[rpc.SubaccountRow], amp_id: str) -> rpc.SubaccountRow:

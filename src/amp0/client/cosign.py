@@ -7,6 +7,7 @@ input are verified. Nothing else is returned to the caller, so nothing else can 
 
 from __future__ import annotations
 
+from amp0.client.session import call_failed
 from amp0.elements.descriptor import WolletDescriptor
 from amp0.elements.hashes import Txid
 from amp0.elements.keys import HARDENED
@@ -16,16 +17,26 @@ from amp0.elements.sighash import SIGHASH_ALL, SighashCache, verify
 from amp0.elements.transaction import Transaction, TxOut
 from amp0.errors import (
     AlteredTransaction,
+    CallFailed,
     CosignRefused,
     InvalidPset,
     InvalidTransaction,
     NetworkMismatch,
     RemoteProtocolError,
+    TwoFactorLocked,
     WrongSigner,
+    WrongTwoFactorCode,
 )
 from amp0.protocol import rpc
+from amp0.protocol.twofactor import INVALID_CODE
 
 _SERVICE_SLOT, _USER_SLOT = 1, 2
+
+RETRYABLE = frozenset(
+    ("alreadysigned", "busy", "chainunavailable", "clock", "immatureinput", "internal", "shuttingdown",
+     "storeunavailable", "toomanyattempts", "unknowninput")
+)  # fmt: skip
+"""Reason codes after which the same spend may pass later; over WAMP the server does not say it itself."""
 
 
 class CosignCheck:
@@ -36,7 +47,7 @@ class CosignCheck:
         _require_own_input(pset, descriptor)
         self._parts: CosignParts = finalize_for_cosign(pset)
         self._spent: list[TxOut] = pset.spent_outputs()
-        self._nonces = amp0pset.blinding_nonces()
+        self.nonces = amp0pset.blinding_nonces()
         self._sent = self._parts.transaction
         self._slots = [i for i in range(len(self._sent.vin)) if self._is_slot(i)]
         self._require_user_signatures()
@@ -63,12 +74,17 @@ class CosignCheck:
         """The transaction's id; signing does not change it."""
         return self._sent.txid()
 
+    @property
+    def hex(self) -> str:
+        """The transaction as it is sent, with places for the signatures to come."""
+        return str(self._sent)
+
     def request(self) -> bytes:
         """The body of ``POST /delayed_signature``."""
         return rpc.encode_json(
             rpc.CosignRequest(
-                tx=str(self._sent),
-                blinding_nonces=self._nonces,
+                tx=self.hex,
+                blinding_nonces=self.nonces,
                 scripts=[script.hex() for script in self._parts.scripts],
             )
         )
@@ -121,8 +137,13 @@ class CosignCheck:
 
 
 def signed_transaction(body: bytes) -> str:
-    """The transaction (hex, unchecked) in a cosigner's answer. Raises :class:`CosignRefused`."""
+    """The transaction (hex, unchecked) in a cosigner's answer.
+
+    Raises :class:`CosignRefused`, :class:`TwoFactorRequired`.
+    """
     reply = rpc.parse_cosign_reply(body)
+    if not reply.result and reply.code == INVALID_CODE[0]:
+        raise call_failed("delayed_signature", reply.code, reply.error)
     if not reply.result:
         raise CosignRefused(
             f"the AMP0 server does not sign: {reply.error or 'no reason given'}",
@@ -134,6 +155,18 @@ def signed_transaction(body: bytes) -> str:
     if not reply.tx:
         raise RemoteProtocolError("the AMP0 server says it signed, and sends no transaction")
     return reply.tx
+
+
+def spend_refused(error: CallFailed) -> CallFailed:
+    """A refusal that came over WAMP, as the same error it is over HTTP."""
+    if isinstance(error, WrongTwoFactorCode | TwoFactorLocked):
+        return error
+    return CosignRefused(
+        f"the AMP0 server does not sign: {error.text}",
+        code=error.name,
+        reasons=(error.text,),
+        retryable=error.name in RETRYABLE,
+    )
 
 
 def _require_own_input(pset: Pset, descriptor: WolletDescriptor) -> None:

@@ -20,12 +20,18 @@ from amp0.errors import (
     InvalidInput,
     LoginFailed,
     RemoteProtocolError,
+    TwoFactorLocked,
+    TwoFactorRequired,
+    WrongTwoFactorCode,
 )
 from amp0.network import Network, require_secure_url
 from amp0.protocol import rpc, wamp
+from amp0.protocol.twofactor import INVALID_CODE
 
 log = logging.getLogger("amp0.client")
 
+LOCKED = "twofactorlocked"
+"""Name of the refusal to look at codes for a while."""
 MAX_INDEX_JUMP = 100_000
 """How far ahead of what is known the server may put the last index before it is not believed."""
 
@@ -82,6 +88,10 @@ class Closable(abc.ABC):
         await self.close()
 
 
+Listener = Callable[[Any], None]
+"""Hears the payload of each event of a topic, as it came."""
+
+
 class Session:
     """A joined WAMP connection. Calls may overlap; answers find their call by its id."""
 
@@ -91,6 +101,9 @@ class Session:
         self._peer = wamp.Peer(wamp.Role.CLIENT, connection.serializer, wamp.Limits(max_frame=4 * 1024 * 1024))
         self._waiting: dict[int, asyncio.Future[wamp.Message]] = {}
         self._next_request = 1
+        self._listeners: dict[int, list[Listener]] = {}
+        self._subscribing: dict[int, Listener] = {}
+        self._ended = asyncio.Event()
         self._joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure: Exception | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -123,24 +136,55 @@ class Session:
         """Whether calls can be made."""
         return self._failure is None and self._peer.state is wamp.State.OPEN
 
-    async def call(self, procedure: rpc.Procedure) -> Any:
-        """The typed result of one call.
+    async def call(self, procedure: rpc.Procedure, timeout: float | None = None) -> Any:
+        """The typed result of one call, within ``timeout`` seconds or else the usual ones.
 
         Raises :class:`CallFailed` with the server's words, :class:`ConnectionTimeout` after the deadline,
         :class:`ConnectionFailed` when the connection is lost, :class:`RemoteProtocolError` for a result out
         of shape.
         """
+        name = procedure.URI.removeprefix(rpc.PREFIX)
+
+        def send(request: int, deadline: float) -> None:
+            self._peer.call(request, procedure.URI, procedure.args(), deadline=deadline)
+
+        message = await self._ask(name, send, timeout or self._options.timeout)
+        assert isinstance(message, wamp.Result)
+        return rpc.parse_result(procedure, message.args)
+
+    async def subscribe(self, topic: str, listener: Listener) -> None:
+        """Have ``listener`` hear a topic from now on, until the connection ends. Raises as :meth:`call`.
+
+        No event between the server's consent and the return of this call is lost: ``listener`` hears it.
+        """
+
+        def send(request: int, deadline: float) -> None:
+            self._peer.subscribe(request, topic, deadline=deadline)
+            self._subscribing[request] = listener
+
+        await self._ask("events", send, self._options.timeout)
+
+    def ignore(self, listener: Listener) -> None:
+        """Have ``listener`` hear nothing any more."""
+        for listeners in self._listeners.values():
+            if listener in listeners:
+                listeners.remove(listener)
+
+    async def ended(self) -> None:
+        """Wait until the connection is no more."""
+        await self._ended.wait()
+
+    async def _ask(self, name: str, send: Callable[[int, float], None], timeout: float) -> wamp.Message:
+        """Send one request under a fresh number, and wait for its answer."""
         if not self.alive:
             raise self._failure or ConnectionFailed("the connection to the AMP0 server is closed; connect again")
         loop = asyncio.get_running_loop()
         request, self._next_request = self._next_request, self._next_request + 1
-        name = procedure.URI.removeprefix(rpc.PREFIX)
         answer: asyncio.Future[wamp.Message] = loop.create_future()
         self._waiting[request] = answer
-        timeout = self._options.timeout
         try:
             async with asyncio.timeout(timeout):
-                self._peer.call(request, procedure.URI, procedure.args(), deadline=loop.time() + timeout)
+                send(request, loop.time() + timeout)
                 await self._flush()
                 message = await answer
         except TimeoutError:
@@ -148,12 +192,12 @@ class Session:
             raise ConnectionTimeout(f"the AMP0 server does not answer {name} within {timeout:g} s; try again") from None
         finally:
             self._waiting.pop(request, None)
+            self._subscribing.pop(request, None)
             if answer.done() and not answer.cancelled():
                 answer.exception()  # it may have failed after the caller gave up: not forgotten, only late
         if isinstance(message, wamp.Error):
-            raise _call_failed(name, *rpc.parse_error(message.uri, message.args))
-        assert isinstance(message, wamp.Result)
-        return rpc.parse_result(procedure, message.args)
+            raise call_failed(name, *rpc.parse_error(message.uri, message.args))
+        return message
 
     async def close(self) -> None:
         """Leave in order, briefly. Never raises."""
@@ -194,7 +238,14 @@ class Session:
         await self._connection.close()
 
     def _dispatch(self, message: wamp.Message | wamp.Ignored) -> None:
-        if isinstance(message, wamp.Result | wamp.Error):
+        if isinstance(message, wamp.Event):
+            for listener in tuple(self._listeners.get(message.subscription, ())):
+                listener(message.args[0] if message.args else None)
+        elif isinstance(message, wamp.Result | wamp.Error | wamp.Subscribed):
+            if isinstance(message, wamp.Subscribed) and message.request in self._subscribing:
+                # Here and not in the waiting task: the next message may be an event already.
+                heard = self._listeners.setdefault(message.subscription, [])
+                heard.append(self._subscribing.pop(message.request))
             answer = self._waiting.get(message.request)
             if answer is not None and not answer.done():
                 answer.set_result(message)
@@ -216,12 +267,20 @@ class Session:
         if not self._joined.done():
             self._joined.set_exception(self._failure)
             self._joined.exception()  # whoever waits still gets it; nobody waiting is no fault
+        self._ended.set()
 
     async def _abandon(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.cancel()
             await asyncio.wait([self._reader])
         await self._connection.close()
+
+
+def call_failed(procedure: str, name: str, text: str) -> CallFailed:
+    """The error for what a server answered to ``procedure`` in place of a result."""
+    error = _call_failed(procedure, name, text)
+    error.text = text
+    return error
 
 
 def _call_failed(procedure: str, name: str, text: str) -> CallFailed:
@@ -231,4 +290,19 @@ def _call_failed(procedure: str, name: str, text: str) -> CallFailed:
             name=name,
             procedure=procedure,
         )
+    if text == INVALID_CODE[1]:
+        return WrongTwoFactorCode(
+            f"{text}: it is wrong, expired or used, or was made for something else; take a new one, made for exactly "
+            "this. The server counts wrong ones, and too many lock the wallet's two-factor for a while",
+            name=name,
+            procedure=procedure,
+        )
+    if name == INVALID_CODE[0]:
+        return TwoFactorRequired(
+            f"{text}. Have a code sent (request_code), or read it off the authenticator, and give it along as "
+            "two_factor=(method, code)",
+            procedure=procedure,
+        )
+    if name == LOCKED:
+        return TwoFactorLocked(text, name=name, procedure=procedure)
     return CallFailed(f"the AMP0 server refuses {procedure}: {text}", name=name, procedure=procedure)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from amp0.client.issuing import issue_address, upload_addresses
 from amp0.client.session import ClientOptions, Closable, Session
 from amp0.client.transport import Transport
+from amp0.client.two_factor import TwoFactor, limit_of, reset_of
 from amp0.elements.keys import HARDENED, ExtendedKey
 from amp0.errors import (
     CallFailed,
@@ -130,8 +131,8 @@ class Amp0Connected(Closable):
             await self._transport.close()
 
 
-class Amp0LoggedIn(Closable):
-    """A wallet logged in with its signer: lists and creates AMP0 accounts, and watch-only credentials."""
+class Amp0LoggedIn(TwoFactor, Closable):
+    """A wallet logged in with its signer: AMP0 accounts, watch-only credentials, second factors."""
 
     def __init__(
         self,
@@ -152,6 +153,14 @@ class Amp0LoggedIn(Closable):
         self._hmac = login_data.client_blob_hmac
         self._keys = BlobKeys.from_client_secret(signer_data.client_secret_xpub)
         self._blob = ClientBlob.new(signer_data)
+        self._limit = limit_of(login_data.limits)
+        self._reset = reset_of(login_data)
+        said = login_data.warnings if isinstance(login_data.warnings, list) else []
+        self._warnings = [text[:1000] for text in said if isinstance(text, str)]
+
+    def warnings(self) -> list[str]:
+        """What the server wants the wallet's user to know, in its own words; empty most of the time."""
+        return list(self._warnings)
 
     def get_amp_ids(self) -> list[str]:
         """The AMP IDs of the wallet's AMP0 accounts, in the server's order."""
@@ -226,6 +235,9 @@ class Amp0LoggedIn(Closable):
         """Log out and close the connection."""
         await self._session.close()
         await self._transport.close()
+
+    async def _ask(self, procedure: rpc.Procedure) -> Any:
+        return await self._session.call(procedure)
 
     # -- the client blob ---------------------------------------------------------------------
 

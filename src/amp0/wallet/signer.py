@@ -36,6 +36,7 @@ from amp0.elements.script import hash160, p2sh, p2wpkh, p2wsh, parse_multisig_2o
 from amp0.elements.sighash import SIGHASH_ALL
 from amp0.errors import InvalidInput, InvalidKey, InvalidPset, SignerError, WrongSigner
 from amp0.network import Network
+from amp0.protocol import twofactor
 from amp0.protocol.credentials import LOGIN_PATH, Amp0SignerData
 
 __all__ = ["Amp0Signer", "Amp0SignerData", "Bip", "DescriptorBlindingKey", "Signer", "Singlesig"]
@@ -191,6 +192,16 @@ class Signer:
             raise InvalidInput("Amp0InvalidChallenge: a challenge is five letters or digits; this one was not signed")
         digest = signed_message_hash(LOGIN_MESSAGE + challenge)
         return self._master.derive(LOGIN_PATH).sign(digest, low_r=False).hex()
+
+    def amp0_sign_dispute(self, outcome: str, nonce: str, expires: int) -> str:
+        """Signature that ends the dispute of a two-factor reset: ``reset`` removes the factors, ``keep`` keeps them.
+
+        DER in hex, by the login key. The text is put together here from its parts, each of a fixed form, and from
+        this signer's own wallet; ``nonce`` (64 hex digits) and ``expires`` (seconds since 1970) are the server's. It
+        can be taken neither for a login challenge nor for anything of another wallet. Raises :class:`InvalidInput`.
+        """
+        text = twofactor.dispute_text(outcome, self._master.public_key, nonce, expires)
+        return twofactor.sign_dispute(self._master, text)
 
     def amp0_account_xpub(self, account: int) -> str:
         """Extended public key of AMP0 account ``account`` (its pointer), at ``m/3'/account'``."""
