@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from amp0.devchain.chain import Chain
-from amp0.devchain.dev import Dev, DevRoute
+from amp0.devchain.dev import Dev, DevRead, DevRoute
 from amp0.devchain.esplora import Esplora
 from amp0.devchain.faucet import Faucet
 from amp0.devchain.http import Receive, Scope, Send
@@ -94,6 +94,11 @@ class DevChain:
         if self.dev is not None:
             self.dev.routes[name] = handler
 
+    def add_dev_read(self, name: str, handler: DevRead) -> None:
+        """Serve ``GET /dev/<name>`` too; does nothing where there are no ``/dev`` routes."""
+        if self.dev is not None:
+            self.dev.reads[name] = handler
+
     def close(self) -> None:
         """Release the folder; for callers that run the chain without a server."""
         self.chain.close()
@@ -126,4 +131,4 @@ def build(
     return DevChain(App(chain, esplora, routes, mine_every), chain, faucet, esplora, routes)
 
 
-__all__ = ["App", "DevChain", "DevRoute", "build"]
+__all__ = ["App", "DevChain", "DevRead", "DevRoute", "build"]

@@ -42,6 +42,8 @@ DevRoute = Callable[[Json], Json]
 
 It runs in a worker thread; an :class:`~amp0.errors.Amp0Error` becomes a 400 with its text.
 """
+DevRead = Callable[[], Any]
+"""What ``GET`` is answered with, as JSON. It runs in a worker thread."""
 
 
 class Dev:
@@ -60,6 +62,7 @@ class Dev:
             "reorg": self._reorg,
             **(extra or {}),
         }
+        self.reads: dict[str, DevRead] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -69,7 +72,10 @@ class Dev:
         refusal = _refusal(scope)
         if refusal is not None:
             return refusal
-        route = self.routes.get(scope["path"].removeprefix("/dev/").rstrip("/"))
+        name = scope["path"].removeprefix("/dev/").rstrip("/")
+        if scope["method"] == "GET" and name in self.reads:
+            return json(await asyncio.to_thread(self.reads[name]))
+        route = self.routes.get(name)
         if route is None:
             return _error(404, "no such route below /dev")
         if scope["method"] != "POST":

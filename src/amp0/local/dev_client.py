@@ -1,7 +1,11 @@
-"""What only a development chain can be asked, over its ``/dev/*`` routes: coins, assets, blocks, reorganisations."""
+"""What only a development chain can be asked, over its ``/dev/*`` routes: coins, assets, blocks, reorganisations.
+
+A local stack answers two more: which messages its server would have sent, and what time it should be.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -42,6 +46,20 @@ class DevClient:
         """Replace the last ``depth`` blocks by one more empty ones; their transactions wait again. The height."""
         return self._height("reorg", {"depth": depth})
 
+    def outbox(self) -> list[dict[str, Any]]:
+        """Messages of the stack's server, oldest first: ``{id, at, method, to, subject, text, code}``."""
+        value = self._answered("outbox", lambda: self._http.get("/dev/outbox"))
+        if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+            raise RemoteProtocolError("the chain's answer to /dev/outbox is not a list of messages")
+        return value
+
+    def move_clock(self, offset_seconds: float) -> int:
+        """Set the stack's server so far ahead of the system's clock; what time it is there now, seconds since 1970."""
+        value = self._post("clock", {"offset_seconds": offset_seconds}).get("now")
+        if not isinstance(value, int):
+            raise RemoteProtocolError("the chain's answer to /dev/clock lacks now")
+        return value
+
     def close(self) -> None:
         """Close the connection."""
         self._http.close()
@@ -67,15 +85,20 @@ class DevClient:
         return value
 
     def _post(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
+        value = self._answered(route, lambda: self._http.post(f"/dev/{route}", json=body))
+        if not isinstance(value, dict):
+            raise RemoteProtocolError(f"the chain's answer to /dev/{route} is not an object")
+        return value
+
+    def _answered(self, route: str, ask: Callable[[], httpx.Response]) -> Any:
         try:
-            answer = self._http.post(f"/dev/{route}", json=body)
+            answer = ask()
             value = answer.json()
         except httpx.HTTPError as error:
             raise BackendUnavailable(f"the local chain does not answer: {error}") from None
         except ValueError:
             raise RemoteProtocolError(f"the chain's answer to /dev/{route} is not JSON") from None
-        if not isinstance(value, dict):
-            raise RemoteProtocolError(f"the chain's answer to /dev/{route} is not an object")
         if answer.status_code != 200:
-            raise ChainError(f"the chain refused /dev/{route}: {value.get('error', answer.status_code)}")
+            reason = value.get("error", answer.status_code) if isinstance(value, dict) else answer.status_code
+            raise ChainError(f"the chain refused /dev/{route}: {reason}")
         return value

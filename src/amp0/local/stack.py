@@ -7,17 +7,20 @@ service key, which is what :meth:`Network.regtest_default` names.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from amp0.errors import ConfigError
+from amp0.errors import ConfigError, InvalidInput
 from amp0.local.dev_client import DevClient
 from amp0.local.hosting import LOOPBACK, Host, bind, port_of
 
 if TYPE_CHECKING:
+    from amp0.devchain.app import DevChain
     from amp0.network import Network
     from amp0.server.app import Server
+    from amp0.server.twofactor.delivery import Outbox
 
 WAMP_PORT = 8080
 COSIGN_PORT = 9908
@@ -28,12 +31,40 @@ POLL_SECONDS = 0.2
 """How often the server asks the chain for news: both are here, and somebody is waiting."""
 
 
+MOST_OFFSET = 100 * 365 * 86_400
+"""Furthest that the clock can be moved, in seconds."""
+
+
+class MovableClock:
+    """The time of the server: the system's, and an offset that ``POST /dev/clock {offset_seconds}`` sets."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def __call__(self) -> float:
+        """Seconds since 1970."""
+        return time.time() + self.offset
+
+    def move(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Set the offset; answers it, and the time that it is now."""
+        offset = body.get("offset_seconds")
+        right = isinstance(offset, int | float) and not isinstance(offset, bool) and abs(offset) <= MOST_OFFSET
+        if body.keys() != {"offset_seconds"} or not right:
+            raise InvalidInput("send {offset_seconds}: how far ahead of the system's clock the server's shall be")
+        assert isinstance(offset, int | float)
+        self.offset = float(offset)
+        return {"offset_seconds": offset, "now": int(self())}
+
+
 class Stack:
     """Chain and server, ready when the constructor returns, until :meth:`close`. A context manager.
 
     Port 0 takes a free one; cosigning is then served where WAMP is. ``data_dir`` keeps chain and accounts over
     restarts; without one everything lives in memory. ``block_seconds`` makes a block that often; otherwise blocks
     are made when asked for (:attr:`dev`, ``POST /dev/mine``). ``settings`` are further settings of the server.
+
+    Codes of second factors are sent nowhere: :attr:`outbox` keeps them, and ``GET /dev/outbox`` at the chain's URL
+    shows them. :attr:`clock` is the server's.
 
     Raises :class:`ConfigError` when a port or the folder cannot be used; nothing is left running then.
     """
@@ -50,8 +81,10 @@ class Stack:
     ) -> None:
         self.data_dir = data_dir
         self._server: Server | None = None
+        self.clock = MovableClock()
         self._host = Host("amp0-stack")
         try:
+            self.outbox = _outbox(self.clock)
             self.chain_url = self._start_chain(chain_port, block_seconds)
             self.dev = DevClient(self.chain_url)
             self.network = self._start_server(wamp_port, cosign_port, settings)
@@ -104,10 +137,17 @@ class Stack:
         except BaseException:
             listening.close()
             raise
+        self._add_dev_routes(chain)
         self._host.serve(chain.app, [listening])
         return url
 
+    def _add_dev_routes(self, chain: DevChain) -> None:
+        """What a developer asks a server of his own: here on the chain's URL, beside faucet and blocks."""
+        chain.add_dev_read("outbox", self.outbox.to_json)
+        chain.add_dev_route("clock", self.clock.move)
+
     def _start_server(self, wamp_port: int, cosign_port: int, settings: dict[str, Any]) -> Network:
+        from amp0.protocol.twofactor import SENT_METHODS
         from amp0.server.app import build
         from amp0.server.keys import ServiceKeys
         from amp0.server.settings import Listener, Settings
@@ -128,7 +168,8 @@ class Stack:
                 **settings,
             }
         )
-        self._server = server = build(chosen, keys=ServiceKeys.test_key())
+        channels = dict.fromkeys(SENT_METHODS, self.outbox)
+        self._server = server = build(chosen, keys=ServiceKeys.test_key(), clock=self.clock, channels=channels)
         self._host.call(server.start())
         self._host.call(server.listen())
         return server.network
@@ -140,6 +181,12 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _outbox(clock: MovableClock) -> Outbox:
+    from amp0.server.twofactor.delivery import Outbox
+
+    return Outbox(clock)
 
 
 def _folder(data_dir: Path) -> Path:
