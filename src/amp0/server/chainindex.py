@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 from amp0.elements.hashes import BlockHash, Txid
 from amp0.elements.transaction import OutPoint, Transaction
 from amp0.server import accounts
-from amp0.server.store import schema
+from amp0.server.store import outpoints, schema
 
 MEMPOOL, CONFIRMED, GONE = 0, 1, 2
 KEPT_BLOCKS = 10_000
@@ -30,6 +30,9 @@ _CHUNK = 400
 
 _blocks, _transactions, _outputs = schema.blocks, schema.transactions, schema.outputs
 _history = schema.account_transactions
+_OUTPUTS_AT = sa.select(
+    _outputs.c.txid, _outputs.c.vout, _outputs.c.account_id, _outputs.c.spent_by, _outputs.c.spent_height
+).where(outpoints.is_one_of(_outputs.c.txid, _outputs.c.vout))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,10 @@ def remove_block(connection: Connection, height: int, now: float) -> Changes:
     rows = connection.execute(
         sa.select(_transactions.c.txid, _transactions.c.raw).where(_transactions.c.height == height)
     ).all()
-    connection.execute(_outputs.update().where(_outputs.c.height == height).values(height=None))
-    connection.execute(_outputs.update().where(_outputs.c.spent_height == height).values(spent_height=None))
+    # By the transactions of the block: outputs have no index by height, and reading all of them takes seconds.
+    txids = sa.select(_transactions.c.txid).where(_transactions.c.height == height)
+    connection.execute(_outputs.update().where(_outputs.c.txid.in_(txids)).values(height=None))
+    connection.execute(_outputs.update().where(_outputs.c.spent_by.in_(txids)).values(spent_height=None))
     connection.execute(
         _transactions.update()
         .where(_transactions.c.height == height)
@@ -215,8 +220,9 @@ def _add(
     if spent:
         connection.execute(
             _outputs.update()
-            .where(sa.tuple_(_outputs.c.txid, _outputs.c.vout).in_([(row.txid, row.vout) for row in spent]))
-            .values(spent_by=bytes(txid), spent_height=height)
+            .where(outpoints.is_one_of(_outputs.c.txid, _outputs.c.vout))
+            .values(spent_by=bytes(txid), spent_height=height),
+            outpoints.these(OutPoint(Txid(row.txid), row.vout) for row in spent),
         )
     is_news = _record_history(connection, txid, touched, now)
     if is_news or was in (None, GONE):
@@ -224,18 +230,9 @@ def _add(
 
 
 def _own_outputs(connection: Connection, prevouts: Sequence[OutPoint]) -> list[sa.Row[Any]]:
-    keys = [(bytes(prevout.txid()), prevout.vout()) for prevout in prevouts]
     found: list[sa.Row[Any]] = []
-    for i in range(0, len(keys), _CHUNK):
-        found += connection.execute(
-            sa.select(
-                _outputs.c.txid,
-                _outputs.c.vout,
-                _outputs.c.account_id,
-                _outputs.c.spent_by,
-                _outputs.c.spent_height,
-            ).where(sa.tuple_(_outputs.c.txid, _outputs.c.vout).in_(keys[i : i + _CHUNK]))
-        )
+    for i in range(0, len(prevouts), _CHUNK):
+        found += connection.execute(_OUTPUTS_AT, outpoints.these(prevouts[i : i + _CHUNK]))
     return found
 
 

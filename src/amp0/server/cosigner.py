@@ -58,7 +58,7 @@ from amp0.server.refusal import (
     SpentInput,
     UnknownInput,
 )
-from amp0.server.store import schema
+from amp0.server.store import outpoints, schema
 from amp0.server.store.engine import Store
 
 log = logging.getLogger("amp0.server.cosigner")
@@ -457,9 +457,9 @@ class Cosigner:
                 .where(schema.cosigned.c.txid.in_([bytes(one) for one in earlier]))
                 .values(replaced_by=txid)
             )
-            claims = schema.outpoint_claims.c
-            held = sa.tuple_(claims.prev_txid, claims.prev_vout).in_(_own_outpoints(tx, spend.own))
-            db.execute(sa.delete(schema.outpoint_claims).where(held))
+            claims = schema.outpoint_claims
+            held = outpoints.is_one_of(claims.c.prev_txid, claims.c.prev_vout)
+            db.execute(sa.delete(claims).where(held), outpoints.these(_own_outpoints(tx, spend.own)))
         # Two rivals for one outpoint meet at the key of this table, whatever went before.
         db.execute(
             sa.insert(schema.outpoint_claims),
@@ -557,7 +557,7 @@ def _watched_query() -> sa.Select[Any]:
         out.c.txid, out.c.vout, out.c.asset_field, out.c.value_field, out.c.nonce_field,
         out.c.height, out.c.spent_by,
     ).join(out, _same_address(out))  # fmt: skip
-    return query.where(sa.tuple_(out.c.txid, out.c.vout).in_(sa.bindparam("prevouts", expanding=True)))
+    return query.where(outpoints.is_one_of(out.c.txid, out.c.vout))
 
 
 @cache
@@ -568,14 +568,12 @@ def _recorded_query() -> sa.Select[Any]:
 @cache
 def _holders_query() -> sa.Select[Any]:
     claims = schema.outpoint_claims
-    held = sa.tuple_(claims.c.prev_txid, claims.c.prev_vout).in_(sa.bindparam("prevouts", expanding=True))
-    return sa.select(claims.c.txid).where(held).distinct()
+    return sa.select(claims.c.txid).where(outpoints.is_one_of(claims.c.prev_txid, claims.c.prev_vout)).distinct()
 
 
 def _watched(db: Connection, prevouts: Iterable[OutPoint]) -> Iterator[tuple[OutPoint, Row[Any]]]:
     """The rows of those outpoints that are own outputs of the present chain and mempool."""
-    keys = [(bytes(prevout.txid()), prevout.vout()) for prevout in prevouts]
-    for row in db.execute(_watched_query(), {"prevouts": keys}).all():
+    for row in db.execute(_watched_query(), outpoints.these(prevouts)).all():
         yield OutPoint(Txid(row.txid), row.vout), row
 
 
@@ -583,13 +581,13 @@ def _is_recorded(db: Connection, txid: Txid) -> bool:
     return db.execute(_recorded_query(), {"wanted": bytes(txid)}).first() is not None
 
 
-def _own_outpoints(tx: Transaction, own: Sequence[OwnInput]) -> list[tuple[bytes, int]]:
-    return [(bytes(tx.vin[i.index].prevout.txid()), tx.vin[i.index].prevout.vout()) for i in own]
+def _own_outpoints(tx: Transaction, own: Sequence[OwnInput]) -> list[OutPoint]:
+    return [tx.vin[item.index].prevout for item in own]
 
 
 def _holders(db: Connection, tx: Transaction, own: Sequence[OwnInput]) -> list[Txid]:
     """Other cosigned transactions that hold one of the own outpoints."""
-    rows = db.execute(_holders_query(), {"prevouts": _own_outpoints(tx, own)})
+    rows = db.execute(_holders_query(), outpoints.these(_own_outpoints(tx, own)))
     return sorted(Txid(row.txid) for row in rows if row.txid != bytes(tx.txid()))
 
 

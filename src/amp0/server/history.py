@@ -159,9 +159,10 @@ def _own_outputs(connection: Connection, account: Account, transactions: list[Tr
                 _addresses,
                 (_addresses.c.account_id == _outputs.c.account_id) & (_addresses.c.pointer == _outputs.c.pointer),
             )
-            .where(_outputs.c.account_id == account.id, _outputs.c.txid.in_(ordered[i : i + 400]))
+            # Were the account named here too, the database would take its index, and walk the whole account.
+            .where(_outputs.c.txid.in_(ordered[i : i + 400]))
         )
-        found.update({(bytes(row.txid), row.vout): row for row in rows})
+        found.update({(bytes(row.txid), row.vout): row for row in rows if row.account_id == account.id})
     return found
 
 

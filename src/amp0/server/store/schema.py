@@ -239,7 +239,7 @@ account_transactions = Table(
     Column("account_id", ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
     Column("created_at_us", BigInteger, primary_key=True, autoincrement=False),
     Column("txid", ForeignKey("transactions.txid"), nullable=False),
-    UniqueConstraint("account_id", "txid"),
+    UniqueConstraint("txid", "account_id"),
     info={"owner": "chainindex"},
     comment="an account's transactions in the order of their discovery; the time never changes",
 )

@@ -218,7 +218,7 @@ def upgrade() -> None:
             ["txid"], ["transactions.txid"], name=op.f("fk_account_transactions_txid_transactions")
         ),
         sa.PrimaryKeyConstraint("account_id", "created_at_us", name=op.f("pk_account_transactions")),
-        sa.UniqueConstraint("account_id", "txid", name=op.f("uq_account_transactions_account_id_txid")),
+        sa.UniqueConstraint("txid", "account_id", name=op.f("uq_account_transactions_txid_account_id")),
         comment="an account's transactions in the order of their discovery; the time never changes",
         info={"owner": "chainindex"},
     )
