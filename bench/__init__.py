@@ -7,6 +7,7 @@ both. Floors are compared with floors (the fastest sample) and medians with medi
 ``bench.json``.
 
 * :mod:`bench.floors` — what the primitives cost: the published figures, and the same measured here and now;
+* :mod:`bench.others` — how busy the machine was with other things meanwhile;
 * :mod:`bench.world` — the processes: stack, server, LWK;
 * :mod:`bench.rows` — the rows, one function each;
 * :mod:`bench.report` — machine, table, JSON.

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import floors, report
+from bench.others import watched
 from bench.rows import ROWS, SCANNED, Bench, Row
 from bench.world import world
 
@@ -33,7 +34,11 @@ def main() -> int:
         bench = Bench(here, primitives, chosen.rounds, chosen.scan)
         for name in chosen.only or ROWS:
             progress.print(f"measuring: {name} …")
-            rows += ROWS[name](bench)
+            found: list[Row] = []
+            others = watched(here.processes(), lambda name=name, found=found: found.extend(ROWS[name](bench)))  # type: ignore[misc]
+            for row in found:
+                row.others = others
+            rows += found
             primitives.sample(5 * chosen.rounds)
         no_lwk = here.no_lwk
     report.show(console, rows, primitives, no_lwk)

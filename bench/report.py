@@ -20,6 +20,9 @@ from bench.rows import Row
 
 PACKAGES = ("amp0", "lwk", "wallycore", "cryptography", "msgspec", "httptools", "uvloop", "sqlalchemy")
 
+BUSY = 0.05
+"""From which share on other programs are worth a warning."""
+
 
 def machine() -> dict[str, Any]:
     """What the numbers were made on."""
@@ -70,14 +73,12 @@ def show_machine(console: Console, before: dict[str, Any]) -> None:
     load = ", ".join(f"{value:.2f}" for value in before["load"] or ())
     console.print(f"{before['cpu']}, {before['cores']} cores, load {load}")
     console.print(f"{before['system']}, Python {before['python']}, commit {before['commit']}")
-    if before["load"] and before["load"][0] > 0.5:
-        console.print("[yellow]The machine is busy: floors are still telling, medians less so.[/yellow]")
 
 
 def show(console: Console, rows: Sequence[Row], floors: Floors, no_lwk: str) -> None:
     """The table, and what to know when reading it."""
     table = Table(title="fastest sample, median in brackets; milliseconds unless said otherwise")
-    for column in ("", "ours", "lwk", "× lwk", "floor here", "published", "× floor", "target", ""):
+    for column in ("", "ours", "lwk", "× lwk", "floor here", "published", "× floor", "others", "target", ""):
         table.add_column(column, justify="left" if column == "" else "right")
     for row in rows:
         faster = "" if row.faster_floor is None else f"{row.faster_floor:.2f} ({row.faster_median:.2f})"
@@ -91,6 +92,7 @@ def show(console: Console, rows: Sequence[Row], floors: Floors, no_lwk: str) -> 
             f"{row.floor_here:,.1f}" if row.floor_here else "",
             published,
             f"{row.over_floor:.2f}" if row.over_floor else "",
+            "" if row.others is None else f"{row.others:.0%}",
             str(row.target),
             {True: "[green]reached[/green]", False: "[red]missed[/red]", None: ""}[row.reached],
         )
@@ -99,6 +101,11 @@ def show(console: Console, rows: Sequence[Row], floors: Floors, no_lwk: str) -> 
         f"Floors are for one thread: sums of what the primitives cost here, in this run; published: {ORIGIN}. "
         f"A range proof takes {floors.pace():.2f} times as long here as there."
     )
+    if any((row.others or 0.0) > BUSY for row in rows):
+        console.print(
+            "[yellow]Others: the share of all cores that other programs used meanwhile. What runs on two cores cannot "
+            "reach its target while somebody else uses one of them; measure again on an idle machine.[/yellow]"
+        )
     if no_lwk:
         console.print(f"[red]LWK IS NOT MEASURED: {no_lwk}. Rows beside LWK have no verdict.[/red]")
 

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import amp0
 from amp0.elements.pset import finalize_for_cosign
 from bench.floors import Floors
+from bench.others import cpu_seconds
 from bench.samples import Samples, alternate, timed
-from bench.world import Account, World, command, cpu_seconds, first_line, resident_megabytes, settle, start, stop
+from bench.world import Account, World, command, first_line, resident_megabytes, settle, start, stop
 from tests.interop.lwk_peer import LwkPeer
 
 ADDRESSES = 1_000
@@ -26,17 +27,24 @@ for addresses in parallel, as ours does."""
 
 @dataclass(frozen=True)
 class Target:
-    """What a row has to reach: ``faster`` times as fast as LWK, ``over_floor`` times its floor, or ``at_most``."""
+    """What a row has to reach: ``faster`` times as fast as LWK, ``over_floor`` times its floor, its median ``at_most``
+    or ``at_least`` so much, or not even its ``worst`` sample more."""
 
     faster: float | None = None
     over_floor: float | None = None
     at_most: float | None = None
+    at_least: float | None = None
+    worst: float | None = None
 
     def __str__(self) -> str:
         if self.faster is not None:
             return f"≥ {self.faster:g}× LWK"
         if self.over_floor is not None:
             return f"≤ {self.over_floor:g}× floor"
+        if self.at_least is not None:
+            return f"≥ {self.at_least:g}"
+        if self.worst is not None:
+            return f"worst ≤ {self.worst:g}"
         return f"≤ {self.at_most:g}" if self.at_most is not None else ""
 
 
@@ -52,6 +60,8 @@ class Row:
     floors: Floors | None = None
     unit: str = "ms"
     note: str = ""
+    others: float | None = None
+    """The share of all cores that somebody else used while this was measured."""
 
     @property
     def floor_here(self) -> float | None:
@@ -85,6 +95,10 @@ class Row:
             return min(self.faster_floor, self.faster_median) >= self.target.faster
         if self.target.over_floor is not None:
             return self.over_floor is not None and self.over_floor <= self.target.over_floor
+        if self.target.at_least is not None:
+            return self.ours.median >= self.target.at_least
+        if self.target.worst is not None:
+            return self.ours.largest <= self.target.worst
         return self.ours.median <= self.target.at_most if self.target.at_most is not None else None
 
     def to_json(self) -> dict[str, Any]:
@@ -102,6 +116,7 @@ class Row:
             },
             "target": str(self.target) or None,
             "reached": self.reached,
+            "share_of_all_cores_used_by_others": self.others,
             "note": self.note,
         }
 

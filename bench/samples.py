@@ -23,6 +23,10 @@ class Samples:
         return min(self.values)
 
     @property
+    def largest(self) -> float:
+        return max(self.values)
+
+    @property
     def median(self) -> float:
         return statistics.median(self.values)
 

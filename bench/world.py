@@ -50,6 +50,10 @@ class World:
     no_lwk: str
     folder: Path
 
+    def processes(self) -> list[int]:
+        """The processes that run for us."""
+        return [self.stack.pid] + ([self.lwk.process.pid] if self.lwk is not None else [])
+
     def account(self, name: str, *, addresses: int = 1) -> Account:
         """A new wallet with one account, watch-only credentials and some issued addresses."""
         signer = amp0.Signer(amp0.Mnemonic.from_random(12), self.network)
@@ -147,15 +151,6 @@ def stop(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def cpu_seconds(pid: int) -> float | None:
-    """Processor time a process has used, all threads; ``None`` where /proc does not tell."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def resident_megabytes(pid: int) -> float | None:
