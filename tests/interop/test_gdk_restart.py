@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -150,3 +151,21 @@ def test_an_application_disconnects_and_connects_again(restarted: Restarted, gdk
     alice.call("reconnect_hint", {"hint": "connect"})
     come_back(alice, restarted.stack)
     assert alice.receive()["pointer"] == 21
+
+
+def test_why_the_server_never_says_goodbye_first(restarted: Restarted, gdk: GdkPeer) -> None:
+    """GDK 0.78.0 ends its whole process ("session not joined") over a GOODBYE that it did not ask for.
+
+    Not our server's behaviour, but the reason for it: when this fails, GDK has been mended.
+    """
+    open_amp(gdk, restarted.stack, "alice")
+    server = restarted.stack._server
+    assert server is not None
+
+    async def say_goodbye() -> None:
+        (connection,) = server.hub.connections
+        connection._peer.goodbye("wamp.close.system_shutdown")
+        await connection._flush()
+
+    restarted.stack._host.call(say_goodbye())
+    assert gdk.process.wait(20) == -signal.SIGABRT
