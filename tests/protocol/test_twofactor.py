@@ -35,6 +35,7 @@ SENT: list[tuple[str, list[Any]]] = [
     ("vault.set_utxo_status", [{"list": [{"txhash": "ab" * 32, "pt_idx": 0, "user_status": 1}]}, CODE]),
 ]
 OWN: list[tuple[str, list[Any]]] = [
+    ("vault.frozen_outputs", []),
     ("twofactor.dispute_nonce", ["reset"]),
     ("twofactor.resolve_dispute", ["keep", NONCE, "3044"]),
 ]

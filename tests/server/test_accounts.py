@@ -345,8 +345,11 @@ FULL_ONLY = {
     rpc.RemoveAccount,
     rpc.SetPinLogin,
     rpc.RemovePinLogins,
-    # Of two-factor, everything but the masked configuration and codes for spends.
-    *(set(twofactor.PROCEDURES) - {twofactor.GetTwoFactorConfig, *twofactor.REQUEST.values()}),
+    # Of two-factor, everything but the masked configuration, codes for spends, and what is frozen.
+    *(
+        set(twofactor.PROCEDURES)
+        - {twofactor.GetTwoFactorConfig, twofactor.GetFrozenOutputs, *twofactor.REQUEST.values()}
+    ),
 }
 
 
