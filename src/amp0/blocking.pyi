@@ -66,6 +66,11 @@ class Amp0:
         ``async for event in amp0.events()`` goes on until it is closed, over lost connections too. At most
         ``most_waiting`` events wait to be read; see :class:`~amp0.client.events.Events`.
         """
+    def frozen_outputs(self) -> list[OutPoint]:
+        """Outputs of the wallet that the server signs nothing for; leave them out with ``TxBuilder.leave_utxos``.
+
+        Empty at a server that cannot list them.
+        """
     def known_address(self, index: int | None = None) -> AddressResult | None:
         """The address at an index known to be issued, without asking the server; ``None`` if unknown."""
     def last_index(self) -> int:
@@ -195,7 +200,9 @@ class Amp0LoggedIn:
         :meth:`enable_authenticator`.
         """
     def freeze(self, outpoints: Iterable[OutPoint | str], two_factor: CodeLike | None = None) -> None:
-        """Have the server sign nothing that spends these outputs of the wallet, with a code (:meth:`TwoFactorAction.freeze`)."""
+        """Have the server sign nothing that spends these outputs of the wallet (:meth:`TwoFactorAction.freeze`)."""
+    def frozen_outputs(self) -> list[OutPoint]:
+        """Outputs of the wallet that are frozen; empty at a server that cannot list them."""
     def get_amp_ids(self) -> list[str]:
         """The AMP IDs of the wallet's AMP0 accounts, in the server's order."""
     def limit(self) -> int:

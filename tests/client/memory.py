@@ -66,6 +66,8 @@ class MemoryServer:
     garbage: list[str] = field(default_factory=list)
     requests: list[tuple[str, str, bytes | None]] = field(default_factory=list)
     http: Callable[[bytes | None], bytes] | None = None
+    topics: list[str] = field(default_factory=list)
+    """Topics that somebody subscribed to, in order, each time anew."""
 
     def names(self) -> list[str]:
         return [call.URI.removeprefix(rpc.PREFIX) for call in self.calls]
@@ -110,6 +112,7 @@ class MemoryServer:
             gait_path=self.gait,
             subaccounts=list(self.accounts.values()),
             client_blob_hmac=self.hmac,
+            receiving_id="GAwallet",
             public_key=self.master.public_key.hex(),
             chain_code=self.master.chain_code.hex(),
             csv_times=[20, 1440, 65535],
@@ -200,6 +203,7 @@ class MemoryConnection:
         self._peer = wamp.Peer(wamp.Role.SERVER, self.serializer)
         self._frames: asyncio.Queue[str | bytes | None] = asyncio.Queue()
         self._session: dict[str, Any] = {}
+        self._topics: dict[str, int] = {}
         self.dead = False
 
     async def send(self, frame: str | bytes) -> None:
@@ -217,6 +221,11 @@ class MemoryConnection:
     def _handle(self, message: wamp.Message | wamp.Ignored) -> None:
         if isinstance(message, wamp.Hello):
             self._peer.welcome(7)
+        elif isinstance(message, wamp.Subscribe):
+            number = len(self._topics) + 1
+            self._topics[message.topic] = number
+            self._server.topics.append(message.topic)
+            self._peer.subscribed(message.request, number)
         elif isinstance(message, wamp.Call):
             try:
                 value = self._server.answer(message.procedure, message.args, self._session)
@@ -228,6 +237,12 @@ class MemoryConnection:
                 pass  # a server that never answers
             else:
                 self._peer.result(message.request, value)
+
+    def publish(self, topic: str, payload: Any) -> None:
+        """Tell the subscriber of a topic."""
+        self._peer.event(self._topics[topic], 1, payload)
+        for frame in self._peer.data_to_send():
+            self._frames.put_nowait(frame)
 
     def drop(self) -> None:
         """The network goes away."""

@@ -161,7 +161,7 @@ def test_login_data_of_a_server() -> None:
     assert type(full["block_height"]) is int
     assert rpc.parse_result(rpc.Authenticate("30"), [full]) == rpc.LoginReply(
         gait_path="7f" * 64, subaccounts=login_data(1).subaccounts, client_blob_hmac=rpc.ZERO_HMAC,
-        public_key="03" * 33, chain_code="79" * 32,
+        public_key="03" * 33, chain_code="79" * 32, limits=full["limits"], warnings=[],
     )  # fmt: skip
 
 

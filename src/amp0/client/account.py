@@ -26,6 +26,7 @@ from amp0.client.two_factor import (
     code_request,
     config_of,
     limit_of,
+    list_frozen,
     reset_of,
     two_factor_data,
 )
@@ -33,7 +34,7 @@ from amp0.elements.address import AddressResult
 from amp0.elements.descriptor import WolletDescriptor
 from amp0.elements.hashes import Txid
 from amp0.elements.pset import Amp0Pset
-from amp0.elements.transaction import Transaction
+from amp0.elements.transaction import OutPoint, Transaction
 from amp0.errors import (
     AddressNotIssued,
     Amp0Error,
@@ -297,6 +298,13 @@ class Amp0(Closable):
         """
         txid = CosignCheck(amp0pset, self._logged_in().descriptor).txid if isinstance(amp0pset, Amp0Pset) else amp0pset
         await self._call(code_request(method, TwoFactorAction.sign(txid)))
+
+    async def frozen_outputs(self) -> list[OutPoint]:
+        """Outputs of the wallet that the server signs nothing for; leave them out with ``TxBuilder.leave_utxos``.
+
+        Empty at a server that cannot list them.
+        """
+        return await list_frozen(self._call)
 
     def two_factor_reset(self) -> ResetStatus:
         """Whether the wallet's two-factor is being reset, as of the last login: meanwhile nothing can be spent."""

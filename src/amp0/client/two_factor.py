@@ -10,7 +10,7 @@ While a wallet has no second factor, none of this needs a code.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from msgspec import UNSET
 
 from amp0.elements.hashes import Txid
 from amp0.elements.transaction import MAX_SATOSHI, OutPoint
-from amp0.errors import InvalidInput
+from amp0.errors import CallFailed, InvalidInput
 from amp0.protocol import rpc
 from amp0.protocol import twofactor as wire
 
@@ -261,6 +261,10 @@ class TwoFactor(abc.ABC):
         """Let these outputs be spent again. The spend itself still wants its code; this wants none."""
         await self._set_status(TwoFactorAction.unfreeze(outpoints), two_factor)
 
+    async def frozen_outputs(self) -> list[OutPoint]:
+        """Outputs of the wallet that are frozen; empty at a server that cannot list them."""
+        return await list_frozen(self._ask)
+
     async def _set_status(self, action: TwoFactorAction, two_factor: CodeLike | None) -> None:
         await self._ask(wire.SetUtxoStatus(dict(action.data), _data(two_factor, action)))
 
@@ -341,6 +345,17 @@ def config_of(reply: wire.TwoFactorConfig) -> TwoFactorConfig:
     url = reply.gauth_url
     # Whatever becomes a QR code says what it is.
     return TwoFactorConfig(tuple(methods), url if url.startswith("otpauth://totp/") and not reply.gauth else "")
+
+
+async def list_frozen(call: Callable[[rpc.Procedure], Awaitable[Any]]) -> list[OutPoint]:
+    """What the wallet has frozen; nothing where the procedure, which is our own, does not exist."""
+    try:
+        rows: list[wire.FrozenOutput] = await call(wire.GetFrozenOutputs())
+    except CallFailed as error:
+        if error.name == rpc.SESSION_EXPIRED[0]:
+            raise
+        return []
+    return [OutPoint(Txid(row.txhash), row.pt_idx) for row in rows]
 
 
 def limit_of(limits: Any) -> int:

@@ -1,7 +1,7 @@
 """Two-factor on the wire: asking for codes, enabling and disabling methods, reset, limits, frozen outputs.
 
-The shapes are those of the Green backend, but for the two procedures at the end, which are our own: a disputed reset is
-resolved by a signature of the wallet's login key.
+The shapes are those of the Green backend, but for three procedures of our own: one lists frozen outputs, and two
+resolve a disputed reset by a signature of the wallet's login key.
 
 A call that a second factor must authorise carries *two-factor data*: a map with ``method`` and ``code`` (nothing, where
 no method is enabled). A code is asked for with the action it shall authorise and the action's data, see
@@ -318,6 +318,20 @@ class SetUtxoStatus(Procedure, frozen=True, array_like=True):
     twofactor: TwoFactorData = None
 
 
+class FrozenOutput(Struct, frozen=True):
+    """An output of the wallet that is frozen."""
+
+    txhash: Hex32
+    pt_idx: Annotated[int, Meta(ge=0, lt=2**32)]
+
+
+class GetFrozenOutputs(Procedure, frozen=True, array_like=True):
+    """What the wallet has frozen; the same as ``user_status`` of its unspent outputs, without their proofs."""
+
+    URI: ClassVar[str] = OWN_PREFIX + "vault.frozen_outputs"
+    RESULT: ClassVar[Any] = list[FrozenOutput]
+
+
 # ---------------------------------------------------------------------------- reset
 
 
@@ -440,6 +454,6 @@ DISABLE_WITH: Mapping[str, type[Disable]] = {
 
 PROCEDURES: tuple[type[Procedure], ...] = (
     GetTwoFactorConfig, *REQUEST.values(), *INIT_ENABLE.values(), *ENABLE_WITH.values(), RequestProxy, EnableGauth,
-    *DISABLE_WITH.values(), SetEmail, ActivateEmail, ChangeSettings, SetUtxoStatus, RequestReset, ConfirmReset,
-    RequestUndoReset, ConfirmUndoReset, CancelReset, RequestDisputeNonce, ResolveDispute,
+    *DISABLE_WITH.values(), SetEmail, ActivateEmail, ChangeSettings, SetUtxoStatus, GetFrozenOutputs, RequestReset,
+    ConfirmReset, RequestUndoReset, ConfirmUndoReset, CancelReset, RequestDisputeNonce, ResolveDispute,
 )  # fmt: skip

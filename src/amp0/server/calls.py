@@ -98,6 +98,7 @@ CALLS: Mapping[type[rpc.Procedure], Row] = {
     wire.ActivateEmail: Row(factors.activate_email, _FULL, Runs.GUARDED),
     wire.ChangeSettings: Row(factors.change_settings, _FULL, Runs.GUARDED),
     wire.SetUtxoStatus: Row(factors.set_utxo_status, _FULL, Runs.GUARDED),
+    wire.GetFrozenOutputs: Row(factors.get_frozen_outputs, _WATCH_ONLY, Runs.READ),
     wire.RequestReset: Row(factors.request_reset, _FULL, Runs.GUARDED),
     wire.ConfirmReset: Row(factors.confirm_reset, _FULL, Runs.GUARDED),
     wire.RequestUndoReset: Row(factors.request_undo_reset, _FULL, Runs.GUARDED),

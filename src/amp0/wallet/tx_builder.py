@@ -111,6 +111,7 @@ class TxBuilder:
         self._drain = False
         self._drain_to: _Recipient | None = None
         self._chosen: tuple[OutPoint, ...] | None = None
+        self._left: frozenset[OutPoint] = frozenset()
         self._order: tuple[OutPoint, ...] | None = None
         self._external: tuple[ExternalUtxo, ...] = ()
         self._rangeproofs = True
@@ -259,6 +260,14 @@ class TxBuilder:
         self._chosen = _outpoints(utxos)
         return self
 
+    def leave_utxos(self, utxos: Iterable[OutPoint | str]) -> TxBuilder:
+        """Spend none of these coins, for instance those that are frozen at the AMP0 server.
+
+        Outpoints that are not the wallet's change nothing. Coins named by :meth:`set_wallet_utxos` must not be here.
+        """
+        self._left = frozenset(_outpoints(utxos))
+        return self
+
     def set_inputs_order(self, inputs_order: Iterable[OutPoint | str]) -> TxBuilder:
         """Put the inputs in this order; it has to name every input."""
         self._order = _outpoints(inputs_order)
@@ -346,7 +355,7 @@ class _Plan:
         self.coins = [
             SpentCoin(utxo.outpoint(), utxo.txout, utxo.opening, weight, (utxo.ext_int(), utxo.index))
             for utxo in wollet.utxos()
-            if utxo.outpoint() not in external
+            if utxo.outpoint() not in external and utxo.outpoint() not in builder._left
         ]
         if builder._chosen is not None:
             known = {coin.outpoint: coin for coin in self.coins}

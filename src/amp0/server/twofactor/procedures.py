@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from amp0.elements.hashes import Txid
 from amp0.protocol import rpc
 from amp0.protocol import twofactor as wire
 from amp0.server import removal, wallets
@@ -293,6 +294,12 @@ def set_utxo_status(context: Context, call: wire.SetUtxoStatus) -> bool:
     reset.refuse_while_active(db, user_id)
     frozen.set_status(db, user_id, wanted, factors.now())
     return True
+
+
+def get_frozen_outputs(context: Context, _call: wire.GetFrozenOutputs) -> list[wire.FrozenOutput]:
+    """What the wallet has frozen, sorted."""
+    held = sorted(frozen.of_wallet(context.db, context.session.user_id))
+    return [wire.FrozenOutput(str(Txid(txid)), vout) for txid, vout in held]
 
 
 def set_csv_time(context: Context, call: rpc.SetCsvTime) -> bool:
