@@ -71,6 +71,14 @@ def account_options(command: Command) -> Command:
     return click.option("--username", metavar="NAME", required=True, help="Watch-only user name.")(decorated)
 
 
+def either_options(command: Command) -> Command:
+    """Add the watch-only credentials and the mnemonic, one of which is needed; ``username`` may be None."""
+    decorated = mnemonic_options(secret_options("password", "the watch-only password")(command))
+    return click.option(
+        "--username", metavar="NAME", help="Watch-only user name; without one the mnemonic is used to log in."
+    )(decorated)
+
+
 def mnemonic_options(command: Command) -> Command:
     """Add ``--mnemonic-file`` and ``--mnemonic-fd``; the command gets ``mnemonic``."""
     return secret_options("mnemonic", "the signer's mnemonic (BIP39 words)")(command)

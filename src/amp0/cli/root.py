@@ -50,9 +50,13 @@ COMMANDS = {
     "watch-only": ("amp0.cli.watch_only:watch_only", "Credentials that see everything and sign nothing."),
     "address": ("amp0.cli.address:address", "Addresses, always from the server."),
     "balance": ("amp0.cli.balance:balance", "Sync, and show what the account holds."),
+    "coins": ("amp0.cli.coins:coins", "Coins of the account, and freezing them."),
     "transactions": ("amp0.cli.transactions:transactions", "Sync, and show what came and went."),
     "send": ("amp0.cli.send:send", "Build, sign, cosign and broadcast in one go."),
     "tx": ("amp0.cli.tx:tx", "The same in four steps, with files in between."),
+    "watch": ("amp0.cli.watch:watch", "Print new transactions and blocks as they come."),
+    "2fa": ("amp0.cli.two_factor:two_factor", "Second factors: codes that a spend needs besides the signer's key."),
+    "limits": ("amp0.cli.limits:limits", "How much L-BTC may leave without a two-factor code."),
 }
 
 

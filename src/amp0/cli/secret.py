@@ -46,7 +46,9 @@ class SecretSource:
         elif self.fd is not None:
             text = _read_fd(self.name, self.fd)
         elif sys.stdin.isatty():
-            text = click.prompt(self.name.capitalize(), hide_input=True, confirmation_prompt=confirm, err=True)
+            text = click.prompt(
+                self.name.capitalize().replace("-", " "), hide_input=True, confirmation_prompt=confirm, err=True
+            )
         else:
             raise ConfigError(
                 f"no {self.name}: give --{self.name}-file FILE (- is standard input) or --{self.name}-fd NUMBER"
@@ -58,8 +60,25 @@ class SecretSource:
             raise ConfigError(f"the {self.name} is longer than {MAX_SECRET} bytes: is it the right file?")
         return secret
 
+    @property
+    def is_given(self) -> bool:
+        """Whether a file or a descriptor was named."""
+        return self.path is not None or self.fd is not None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is a source, be it a person at the terminal."""
+        return self.is_given or sys.stdin.isatty()
+
     def __repr__(self) -> str:
         return f"SecretSource({self.name!r})"
+
+
+def require_one_stdin(*sources: SecretSource) -> None:
+    """Refuse two secrets from standard input."""
+    named = [source.name for source in sources if source.path == "-"]
+    if len(named) > 1:
+        raise click.UsageError(f"the {named[0]} and the {named[1]} cannot both come from standard input")
 
 
 def secret_options(name: str, what: str) -> Callable[[Command], Command]:

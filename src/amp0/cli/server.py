@@ -73,7 +73,7 @@ def run(
         running = build(settings)
         try:
             host.call(running.start())
-            listening = [str(listener) for listener in host.call(running.listen())]
+            listening = [str(listener) for listener in host.call(running.listen(own_process=True))]
             public = running.network
             facts = {
                 "wamp": public.wamp_url,

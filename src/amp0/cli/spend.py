@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +21,7 @@ from amp0.errors import ConfigError, InvalidInput
 if TYPE_CHECKING:
     from amp0.elements.pset import Amp0Pset
     from amp0.elements.pset_io import PsetOutput
-    from amp0.elements.transaction import Transaction
+    from amp0.elements.transaction import OutPoint, Transaction
     from amp0.network import Network
     from amp0.wallet.wollet import Wollet
 
@@ -57,12 +57,12 @@ class Order:
     drain: bool
     fee_rate: float | None
 
-    def build(self, network: Network, wollet: Wollet) -> Amp0Pset:
-        """The PSET, blinded and unsigned, with its blinding nonces."""
+    def build(self, network: Network, wollet: Wollet, frozen: Sequence[OutPoint] = ()) -> Amp0Pset:
+        """The PSET, blinded and unsigned, with its blinding nonces; ``frozen`` coins are left alone."""
         from amp0.elements.address import Address
         from amp0.wallet.tx_builder import TxBuilder
 
-        builder = TxBuilder(network)
+        builder = TxBuilder(network).leave_utxos(frozen)
         if self.fee_rate is not None:
             builder.fee_rate(self.fee_rate)
         for recipient in self.recipients:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from amp0.cli.output import json_option, note, print_facts, print_json
+from amp0.cli.output import json_option, note, print_facts, print_json, print_table
 from amp0.cli.waiting import until_stopped
 
 
@@ -70,4 +71,56 @@ def run(
         else:
             print_facts([(name, value or "in memory") for name, value in running.to_json().items()])
             note("Ready; Ctrl-C stops. Coins: POST /dev/faucet {address, satoshi} at the chain's URL.")
+            note("Two-factor codes are sent nowhere: amp0 stack outbox shows them.")
         wait()
+
+
+chain_option = click.option(
+    "--chain", metavar="URL", default="http://127.0.0.1:3000", show_default=True, help="The stack's chain URL."
+)
+
+
+@stack.command()
+@chain_option
+@click.option("--to", metavar="ADDRESS", help="Only messages to this address.")
+@click.option("--code", "only_code", is_flag=True, help="Print the newest code and nothing else.")
+@json_option
+def outbox(chain: str, to: str | None, only_code: bool, as_json: bool) -> None:
+    """Show the messages that the stack's server would have sent, the newest last: two-factor codes and notices."""
+    from amp0.errors import ChainError
+    from amp0.local.dev_client import DevClient
+
+    with DevClient(chain) as dev:
+        messages = [message for message in dev.outbox() if to in (None, message.get("to"))]
+    if only_code:
+        codes = [message["code"] for message in messages if message.get("code")]
+        if not codes:
+            raise ChainError("no code was sent" + (f" to {to}" if to else "") + " since the stack started")
+        click.echo(codes[-1])
+    elif as_json:
+        print_json(messages)
+    else:
+        print_table(
+            ["time", "method", "to", "code", "subject"],
+            [(_when(row["at"]), row["method"], row["to"], row["code"], row["subject"]) for row in messages],
+        )
+
+
+@stack.command()
+@chain_option
+@click.argument("offset_seconds", type=float)
+@json_option
+def clock(chain: str, offset_seconds: float, as_json: bool) -> None:
+    """Set the server's clock OFFSET_SECONDS ahead of this machine's, to see codes expire and resets take effect."""
+    from amp0.local.dev_client import DevClient
+
+    with DevClient(chain) as dev:
+        now = dev.move_clock(offset_seconds)
+    if as_json:
+        print_json({"offset_seconds": offset_seconds, "now": now})
+    else:
+        print_facts([("the server's time", _when(now))])
+
+
+def _when(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

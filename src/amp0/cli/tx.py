@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from amp0.cli.code import CodeSource, code_options, sign_with_code
 from amp0.cli.options import (
     account_options,
     chain_options,
@@ -20,7 +21,7 @@ from amp0.cli.options import (
     signer_from,
 )
 from amp0.cli.output import json_option, note, print_json, progress
-from amp0.cli.secret import SecretSource
+from amp0.cli.secret import SecretSource, require_one_stdin
 from amp0.cli.session import Account, open_account, open_chain, open_venue
 from amp0.cli.spend import (
     Order,
@@ -72,7 +73,7 @@ def build(
         open_venue(account, chain, waterfalls=waterfalls, data_dir=data_dir) as venue,
         progress("building"),
     ):
-        amp0pset = order.build(network, venue.wollet)
+        amp0pset = order.build(network, venue.wollet, venue.amp0.frozen_outputs())
     show_outputs(amp0pset, network)
     write_file(target, pset_to_file(amp0pset))
 
@@ -100,6 +101,7 @@ def sign(network: Network, mnemonic: SecretSource, source: str, target: str) -> 
 @in_option
 @out_option
 @click.option("--txid", metavar="TXID", help="Fetch a transaction again that the server has cosigned before.")
+@code_options
 def cosign(
     network: Network,
     username: str,
@@ -108,8 +110,14 @@ def cosign(
     source: str,
     target: str,
     txid: str | None,
+    codes: CodeSource,
 ) -> None:
-    """Ask the AMP0 server for its signature, and check what comes back. Next: amp0 tx broadcast."""
+    """Ask the AMP0 server for its signature, and check what comes back. Next: amp0 tx broadcast.
+
+    A wallet with a second factor is asked for a code, unless the payment is within its limit. In a script: the first
+    run has the code sent and ends with exit code 53; the second, with --code-sent and --code-file, hands it in.
+    """
+    require_one_stdin(password, codes.secret)
     account = Account(network, username, password, amp_id)
     if txid is not None:
         from amp0.elements.hashes import Txid
@@ -118,11 +126,11 @@ def cosign(
         with open_account(account) as amp0:
             transaction = amp0.cosigned(wanted)
     else:
-        if source == "-" and password.path == "-":
-            raise click.UsageError("the PSET and the password cannot both come from standard input")
+        if source == "-" and "-" in (password.path, codes.secret.path):
+            raise click.UsageError("the PSET and a password or code cannot both come from standard input")
         amp0pset = pset_from_file(source)
-        with open_account(account) as amp0, progress("waiting for the AMP0 server's signature"):
-            transaction = amp0.sign(amp0pset)
+        with open_account(account) as amp0:
+            transaction = sign_with_code(amp0, amp0pset, codes)
     note(f"cosigned: {transaction.txid()}")
     write_file(target, transaction_to_file(transaction))
 
