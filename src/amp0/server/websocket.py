@@ -2,8 +2,8 @@
 
 A :class:`Connection` reads one frame at a time and answers it before it reads the next. So calls of one session run in
 their order, a call is always answered before a GOODBYE behind it, and a client that sends faster than it is served
-is held back by its own socket. Events are put into the same outgoing queue, behind the answer of the call that caused
-them; a client that does not read them is disconnected when the queue is full.
+is held back by its own socket. Events are put into the same outgoing queue, behind the answer of a call that is running
+and of the one that caused them; a client that does not read them is disconnected when the queue is full.
 
 Nothing here blocks: calls run in worker threads (:mod:`amp0.server.workers`), and this module only moves frames.
 """
@@ -204,6 +204,8 @@ class Connection:
         )
         self._topics: dict[int, str] = {}
         self._outgoing: deque[str | bytes] = deque()
+        self._is_calling = False
+        self._held: list[tuple[str, int, int, dict[str, Any]]] = []
         self._sending = asyncio.Lock()
         self._flush_is_due = False
         self._closed = False
@@ -251,12 +253,19 @@ class Connection:
             await self.drop(CLOSE_NORMAL)
 
     def push(self, topic: str, number: int, publication: int, payload: dict[str, Any]) -> None:
-        """Queue one event for a peer that subscribed to its topic."""
+        """Queue one event for a peer that subscribed to its topic.
+
+        Behind the answer to a call that is running: its answer may be older than the event. GDK forgets what it knew
+        of an account at an event, and an answer that comes after it counts as new, for as long as nothing happens.
+        """
         if self._closed or self._peer.state is not wamp.State.OPEN or self._topics.get(number) != topic:
             return
-        if len(self._outgoing) >= _MOST_QUEUED_FRAMES:
+        if len(self._outgoing) + len(self._held) >= _MOST_QUEUED_FRAMES:
             log.info("peer does not read peer=%s", self.session.peer)
             self._spawn(self.drop(CLOSE_POLICY))
+            return
+        if self._is_calling:
+            self._held.append((topic, number, publication, payload))
             return
         self._peer.event(number, publication, payload)
         self._outgoing.extend(self._peer.data_to_send())
@@ -304,6 +313,7 @@ class Connection:
             self._hub.unsubscribe(topic, self)
         self._topics.clear()
         self._outgoing.clear()
+        self._held.clear()
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -318,6 +328,16 @@ class Connection:
             self._unsubscribe(message)
 
     async def _call(self, call: wamp.Call) -> None:
+        self._is_calling = True
+        try:
+            await self._answer(call)
+        finally:
+            self._is_calling = False
+            held, self._held = self._held, []
+            for event in held:
+                self.push(*event)
+
+    async def _answer(self, call: wamp.Call) -> None:
         if self._hub.stopping:
             self._refuse(call.request, ShuttingDown("The server is stopping; connect again in a moment"))
             return
