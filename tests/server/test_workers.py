@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import pytest
 
 from amp0.server.settings import Settings
-from amp0.server.workers import MOST_TOGETHER, Shared, Workers
+from amp0.server.workers import Shared, Workers
+
+MOST = 8
 
 
 class Writer:
@@ -31,7 +33,7 @@ class Writer:
 def play(numbers: Sequence[int]) -> tuple[list[list[int]], list[int | BaseException]]:
     async def scene() -> list[int | BaseException]:
         workers = Workers(Settings())
-        shared = Shared(workers, writer)
+        shared = Shared(workers, writer, most=MOST)
         try:
             first = asyncio.create_task(shared.run(numbers[0]))
             await asyncio.sleep(0.01)
@@ -53,9 +55,9 @@ def test_a_lone_item_waits_for_nobody_and_the_others_go_together() -> None:
 
 
 def test_a_batch_has_a_bound_and_the_order_is_kept() -> None:
-    numbers = list(range(2 * MOST_TOGETHER + 2))
+    numbers = list(range(2 * MOST + 2))
     batches, results = play(numbers)
-    assert [len(batch) for batch in batches] == [1, MOST_TOGETHER, MOST_TOGETHER, 1]
+    assert [len(batch) for batch in batches] == [1, MOST, MOST, 1]
     assert list(itertools.chain(*batches)) == numbers
     assert results == [2 * number for number in numbers]
 
@@ -63,7 +65,7 @@ def test_a_batch_has_a_bound_and_the_order_is_kept() -> None:
 def test_a_batch_that_fails_as_a_whole_fails_for_each_and_the_next_one_is_written() -> None:
     async def scene() -> None:
         workers = Workers(Settings())
-        shared = Shared(workers, writer)
+        shared = Shared(workers, writer, most=MOST)
         writer.go.set()
         try:
             broken = asyncio.create_task(shared.run(-1))
@@ -82,7 +84,7 @@ def test_a_batch_that_fails_as_a_whole_fails_for_each_and_the_next_one_is_writte
 def test_somebody_who_left_keeps_nobody_waiting() -> None:
     async def scene() -> None:
         workers = Workers(Settings())
-        shared = Shared(workers, writer)
+        shared = Shared(workers, writer, most=MOST)
         first, second, third = (asyncio.create_task(shared.run(number)) for number in (1, 2, 3))
         await asyncio.sleep(0.01)
         second.cancel()

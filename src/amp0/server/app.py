@@ -31,6 +31,7 @@ from starlette.routing import WebSocketRoute
 from amp0.errors import ConfigError, NetworkMismatch
 from amp0.network import REGTEST_GENESIS, Network
 from amp0.protocol import rpc
+from amp0.server import garbage
 from amp0.server.attempts import Attempts
 from amp0.server.chainsource import ChainSource
 from amp0.server.context import Publication, Services
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("amp0.server")
 
 _SWEEP_SECONDS = 5.0
-_GRACEFUL_SECONDS = 10
 
 
 class Server:
@@ -71,6 +71,7 @@ class Server:
         self.app = _application(settings, services, hub)
         self._client = client
         self._sweeper: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._listening: tuple[uvicorn.Server, asyncio.Task[None]] | None = None
         self._lock: int | None = None
 
@@ -91,11 +92,12 @@ class Server:
             self.watcher.height(),
         )
 
-    async def listen(self) -> list[Listener]:
-        """Serve on the listeners of the settings; answers with the real ports once connections are taken."""
-        import uvicorn
+    async def listen(self, *, own_process: bool = False) -> list[Listener]:
+        """Serve on the listeners of the settings; answers with the real ports once connections are taken.
 
-        from amp0.server.uvicorn_limits import BoundedWebSocket, QuietServer
+        Where the whole process is this server's, its garbage collector is looked after too (:mod:`garbage`).
+        """
+        from amp0.server.uvicorn_limits import Config, QuietServer
 
         sockets = [_bind(listener) for listener in self.settings.listen]
         bound = [
@@ -103,22 +105,7 @@ class Server:
             for listener, opened in zip(self.settings.listen, sockets, strict=True)
         ]
         self.services.network = _public_network(self.settings, self.services.keys, bound[0])
-        config = uvicorn.Config(
-            self.app,
-            ws=BoundedWebSocket,
-            ws_max_size=self.settings.max_message,
-            ws_per_message_deflate=False,
-            # LWK answers pings only while a call is pending, so a missing pong says nothing.
-            ws_ping_interval=None,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=_GRACEFUL_SECONDS,
-            backlog=1024,
-        )
-        server = QuietServer(config)
+        server = QuietServer(Config(self.app, self.settings))
         task = asyncio.create_task(server.serve(sockets=sockets))
         while not server.started:
             if task.done():
@@ -126,6 +113,8 @@ class Server:
                 raise ConfigError("the server did not start to listen")
             await asyncio.sleep(0.005)
         self._listening = server, task
+        if own_process:
+            self._keeper = asyncio.create_task(garbage.keep(lambda: len(self.hub.connections)))
         log.info("listening at=%s", ",".join(map(str, bound)))
         return bound
 
@@ -133,14 +122,15 @@ class Server:
         """Answer what is running, close sockets, then files. May be called twice."""
         await self.hub.close()
         if self._listening is not None:
-            server, task = self._listening
+            server, serving = self._listening
             self._listening = None
             server.should_exit = True
-            await asyncio.gather(task, return_exceptions=True)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
-            self._sweeper = None
+            await asyncio.gather(serving, return_exceptions=True)
+        for task in (self._sweeper, self._keeper):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._sweeper = self._keeper = None
         await self.watcher.stop()
         await asyncio.to_thread(self.hub.workers.close)
         await self._client.aclose()

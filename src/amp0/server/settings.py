@@ -90,18 +90,28 @@ class Settings:
     """Calls of one session that may wait; beyond, the session is closed."""
     max_sessions: int = 20_000
     """Open WebSocket connections."""
+    max_sessions_per_peer: int = 1_000
+    """Open connections of one peer address, WebSocket or not. A trusted proxy may have any number of them."""
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Peer addresses whose ``X-Forwarded-For`` header is believed; empty: nobody's."""
     session_idle_seconds: int = 3600
     """A session without a call for this long is closed."""
     handshake_seconds: int = 10
-    """Time for a new connection to say HELLO."""
+    """Time for a new connection to send the head of its request, and for a WebSocket to say HELLO."""
+    request_seconds: int = 30
+    """Time for the rest of an HTTP request."""
     challenge_seconds: int = 60
     """Life of a login challenge."""
     login_attempts: int = 10
     """Wrong watch-only logins allowed at once, per name; ten times as many per peer address."""
     login_refill_seconds: float = 30.0
-    """Time in which one more attempt is given back."""
+    """Time in which one more attempt is given back; it doubles with every wrong one that uses the last."""
+    login_alarm: int = 200
+    """Wrong watch-only logins in a minute, of all names and peers together, from which on the log says so."""
     workers: int = 4
     """Threads for ordinary calls."""
+    max_shared_commit: int = 64
+    """Calls that may share one durable commit; 1: each has its own."""
     cosign_workers: int = 2
     """Threads that check and sign transactions."""
     max_waiting_cosigns: int = 64

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -103,11 +103,30 @@ class Hub:
         self.workers = workers
         self.stopping = False
         self.connections: set[Connection] = set()
+        self._peers: Counter[str] = Counter()
         self._subscribers: dict[str, set[Connection]] = {}
         self._numbers: dict[str, int] = {}
         self._last_number = 0
         self._publications = 0
-        self._writing = Shared(workers, self._write)
+        self._writing = Shared(workers, self._write, most=settings.max_shared_commit)
+
+    def opened(self, connection: Connection) -> None:
+        """One more."""
+        self.connections.add(connection)
+        self._peers[connection.peer] += 1
+
+    def closed(self, connection: Connection) -> None:
+        """One less; harmless when repeated."""
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        self._peers[connection.peer] -= 1
+        if not self._peers[connection.peer]:
+            del self._peers[connection.peer]
+
+    def connections_of(self, peer: str) -> int:
+        """How many a peer address has open."""
+        return self._peers[peer]
 
     def subscribe(self, topic: str, connection: Connection) -> int:
         """Let a connection hear a topic; the number names the topic in its events."""
@@ -192,6 +211,7 @@ class Connection:
 
     def __init__(self, hub: Hub, serializer: wamp.Serializer, transport: Transport, peer: str = "") -> None:
         settings = hub.settings
+        self.peer = peer
         self.session = Session(peer=peer)
         self.heard_at = time.monotonic()
         self._hub = hub
@@ -211,7 +231,7 @@ class Connection:
         self._closed = False
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        hub.connections.add(self)
+        hub.opened(self)
 
     @property
     def closed(self) -> bool:
@@ -308,7 +328,7 @@ class Connection:
     def lost(self) -> None:
         """The socket is gone."""
         self._closed = True
-        self._hub.connections.discard(self)
+        self._hub.closed(self)
         for topic in self._topics.values():
             self._hub.unsubscribe(topic, self)
         self._topics.clear()
@@ -424,6 +444,10 @@ class _Socket:
         await self._websocket.close(code)
 
 
+def _host(websocket: WebSocket) -> str:
+    return websocket.client.host if websocket.client else ""
+
+
 class WebSocketEndpoint:
     """The ASGI endpoint: checks the handshake, then reads frames until the end."""
 
@@ -442,8 +466,7 @@ class WebSocketEndpoint:
         serializer = self._serializer(websocket)
         assert serializer is not None
         await websocket.accept(subprotocol=serializer.value)
-        peer = websocket.client.host if websocket.client else ""
-        connection = Connection(self._hub, serializer, _Socket(websocket), peer)
+        connection = Connection(self._hub, serializer, _Socket(websocket), _host(websocket))
         try:
             while not connection.closed:
                 message = await websocket.receive()
@@ -465,6 +488,9 @@ class WebSocketEndpoint:
             return 400, f"Offer the WebSocket subprotocol {offered}"
         if self._hub.stopping or len(self._hub.connections) >= self._hub.settings.max_sessions:
             return 503, "The server takes no more connections now; try again later"
+        host, settings = _host(websocket), self._hub.settings
+        if host not in settings.trusted_proxies and self._hub.connections_of(host) >= settings.max_sessions_per_peer:
+            return 503, "There are too many connections from this address; close some of them"
         return None
 
     @staticmethod

@@ -15,9 +15,6 @@ T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
 
-MOST_TOGETHER = 64
-"""Calls that share one commit: with more, the first would wait for the last for longer than for the disk."""
-
 _SENDING_WORKERS = 3
 """Threads that wait for mail relays and webhooks; the upkeep of two-factor takes one of them at times."""
 
@@ -66,11 +63,13 @@ class Shared(Generic[A, B]):
     """Items that come while others are being written are written together, next.
 
     ``run`` gets them in the order they came, in the writing thread, and answers each in its place. Nobody waits for
-    company: a lone item is written at once. Lives on the event loop.
+    company: a lone item is written at once. ``most`` bounds a batch: with more, the first of it would wait for the
+    last for longer than for the disk. Lives on the event loop.
     """
 
-    def __init__(self, workers: Workers, run: Callable[[Sequence[A]], Sequence[B]]) -> None:
+    def __init__(self, workers: Workers, run: Callable[[Sequence[A]], Sequence[B]], *, most: int) -> None:
         self._workers = workers
+        self._most = most
         self._run = run
         self._waiting: deque[tuple[A, asyncio.Future[B]]] = deque()
         self._writer: asyncio.Task[None] | None = None
@@ -87,7 +86,7 @@ class Shared(Generic[A, B]):
     async def _write(self) -> None:
         try:
             while self._waiting:
-                count = min(len(self._waiting), MOST_TOGETHER)
+                count = min(len(self._waiting), self._most)
                 batch = [self._waiting.popleft() for _ in range(count)]
                 await self._write_together(batch)
         finally:
