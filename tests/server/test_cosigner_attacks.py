@@ -335,6 +335,20 @@ def test_d13_issuance_reissuance_and_pegin(world: World, payment: Payment) -> No
     refused(world, payment.with_input(0, pegin_witness=(b"x",)).request(), IssuanceRefused)
 
 
+def test_d14_an_asset_is_burnt_openly_or_not_at_all() -> None:
+    """What LWK's ``add_burn`` makes is signed for an asset that nobody manages; its disguises are not."""
+    world = World()
+    alice = world.wallet("alice")
+    token, coin = world.fund(alice, 5_000, asset=OTHER), world.fund(alice, pointer=2)
+    for script in (b"\x6a\x01x", b"\x6a\x00", bytes(10_001)):
+        disguised = world.pay([token, coin], 1_000, asset=OTHER, extra=[PlainOutput(script, OTHER, 500)])
+        refused(world, disguised.request(), BurnRefused, "destroy")
+    hidden = world.pay([token, coin], 1_000, asset=OTHER, extra=[PlainOutput(b"\x6a", OTHER, 500, STRANGER_PUB)])
+    refused(world, hidden.request(), BurnRefused)
+    openly = world.pay([token, coin], 1_000, asset=OTHER, extra=[PlainOutput(b"\x6a", OTHER, 500)])
+    assert not world.cosigner.cosign(openly.request()).again
+
+
 def test_d14_burns_in_every_disguise(world: World, alice: Account) -> None:
     coin = world.fund(alice)
     for script in (b"\x6a", b"\x6a\x04data", bytes(10_001)):

@@ -159,8 +159,11 @@ def _check_output(i: int, txout: TxOut, policy_asset: bytes) -> None:
     elif txout.explicit_value > MAX_SATOSHI:
         raise WrongAmounts(f"Output {i} holds more than can exist")
     if is_unspendable(txout.script):
-        if txout.explicit_value != 0:
-            raise BurnRefused(f"Output {i} would destroy what it holds; burning is not signed here")
+        if txout.explicit_value != 0 and not _is_open_burn(txout, policy_asset):
+            raise BurnRefused(
+                f"Output {i} would destroy what it holds in a way that does not say so; burn an asset (not the "
+                "policy asset) with an unblinded output whose script is the single byte 6a"
+            )
         if len(txout.script) > 83:
             raise BadTransaction(f"Output {i} carries more data than is relayed")
         return
@@ -170,6 +173,15 @@ def _check_output(i: int, txout: TxOut, policy_asset: bytes) -> None:
         raise BadTransaction(f"Output {i} pays to a script that no address has")
     if txout.script and txout.explicit_asset == policy_asset and _is_dust(txout):
         raise BadTransaction(f"Output {i} is dust: its amount is not worth spending and is not relayed")
+
+
+def _is_open_burn(txout: TxOut, policy_asset: bytes) -> bool:
+    """Whether an output burns an asset the way wallets do it on purpose, for everybody to see.
+
+    An account may destroy its own units of an asset that nobody manages. Every other way to destroy an amount is
+    taken for a mistake or a disguise.
+    """
+    return txout.script == b"\x6a" and txout.explicit_asset not in (None, policy_asset)
 
 
 def _is_standard(script: bytes) -> bool:
