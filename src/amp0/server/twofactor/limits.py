@@ -26,6 +26,8 @@ from amp0.server.store import schema
 from amp0.server.twofactor.factors import Factors
 
 _limits, _spends = schema.spending_limits, schema.limit_spends
+# Asked at every login, so made once.
+_BY_USER = sa.select(_limits.c.total, _limits.c.spent).where(_limits.c.user_id == sa.bindparam("user_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Limit:
 
 def load(db: Connection, user_id: int) -> Limit:
     """The wallet's limit; zero where none was set."""
-    row = db.execute(sa.select(_limits.c.total, _limits.c.spent).where(_limits.c.user_id == user_id)).one_or_none()
+    row = db.execute(_BY_USER, {"user_id": user_id}).one_or_none()
     return Limit() if row is None else Limit(row.total, row.spent)
 
 

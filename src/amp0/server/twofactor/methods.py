@@ -25,6 +25,8 @@ NAMES = {
 """Methods in the words of people."""
 
 _methods = schema.two_factor_methods
+# Asked at every login and spend, so made once.
+_ENABLED = sa.select(_methods.c.method).where(_methods.c.user_id == sa.bindparam("user_id"), _methods.c.enabled == 1)
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,188}[A-Za-z0-9])?")
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _TELEGRAM = re.compile(r"@?[A-Za-z0-9_]{5,32}")
@@ -49,8 +51,7 @@ def normal_address(method: str, address: str) -> str:
 
 def enabled(db: Connection, user_id: int) -> list[str]:
     """The wallet's second factors, in the order of :data:`~amp0.protocol.twofactor.METHODS`."""
-    rows = db.execute(sa.select(_methods.c.method).where(_methods.c.user_id == user_id, _methods.c.enabled == 1))
-    held = set(rows.scalars())
+    held = set(db.execute(_ENABLED, {"user_id": user_id}).scalars())
     return [method for method in wire.METHODS if method in held]
 
 

@@ -48,6 +48,8 @@ COOL_DOWN = 7 * DAY
 NONCE_SECONDS = 600
 
 _resets = schema.two_factor_resets
+# Asked at every login, so made once.
+_BY_USER = sa.select(_resets).where(_resets.c.user_id == sa.bindparam("user_id"))
 
 
 class State(enum.Enum):
@@ -169,7 +171,7 @@ class Reset:
 
 def load(factors: Factors, db: Connection, user_id: int) -> Reset:
     """The reset of a wallet."""
-    row = db.execute(sa.select(_resets).where(_resets.c.user_id == user_id)).one_or_none()
+    row = db.execute(_BY_USER, {"user_id": user_id}).one_or_none()
     if row is None:
         return Reset()
     return Reset(
