@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -74,6 +75,30 @@ def test_accounts_and_chain_survive_in_the_folder(tmp_path: Path) -> None:
             assert amp0.address(None).index() == before + 1
 
 
+def test_the_clock_moves_for_chain_and_server_and_stays_moved(tmp_path: Path) -> None:
+    """Forgotten at a restart, the server would find itself in the past and loosen no second factor for so long."""
+    ahead = 90 * 86_400
+    with Stack.on_free_ports(data_dir=tmp_path) as stack:
+        now = stack.dev.move_clock(ahead)
+        assert abs(now - time.time() - ahead) < 60
+        assert stack._server is not None
+        factors = stack._server.services.factors
+        factors.clock.require_steady()
+        assert abs(factors.now() - now) < 60
+        stack.dev.mine()
+        with httpx.Client(base_url=stack.chain_url, trust_env=False) as client:
+            tip = client.get(f"/block/{client.get('/blocks/tip/hash').text}").json()
+        assert abs(tip["timestamp"] - now) < 60
+        stack._server.upkeep.run()
+    with Stack.on_free_ports(data_dir=tmp_path) as stack:
+        assert stack._server is not None
+        stack._server.services.factors.clock.require_steady()
+        assert stack.clock.offset == ahead
+    (tmp_path / "clock").write_text("soon", encoding="utf-8")
+    with pytest.raises(ConfigError, match="delete it"):
+        Stack.on_free_ports(data_dir=tmp_path)
+
+
 def test_a_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError):
@@ -100,7 +125,7 @@ def test_the_network_of_a_stack_cannot_leave_this_machine(stack: Stack) -> None:
         stack.network.replace(cosign_url="https://example.org")
 
 
-@pytest.mark.parametrize("path", ["/dev/faucet", "/dev/mine", "/dev/asset", "/dev/reorg"])
+@pytest.mark.parametrize("path", ["/dev/faucet", "/dev/mine", "/dev/asset", "/dev/reorg", "/dev/outbox", "/dev/clock"])
 def test_the_server_has_no_dev_routes_even_here(stack: Stack, path: str) -> None:
     request = urllib.request.Request(stack.cosign_url + path, data=b"{}", headers={"content-type": "application/json"})
     with pytest.raises(urllib.error.HTTPError) as answer:

@@ -36,10 +36,19 @@ MOST_OFFSET = 100 * 365 * 86_400
 
 
 class MovableClock:
-    """The time of the server: the system's, and an offset that ``POST /dev/clock {offset_seconds}`` sets."""
+    """The time of chain and server: the system's, and an offset that ``POST /dev/clock {offset_seconds}`` sets.
 
-    def __init__(self) -> None:
+    ``path`` keeps the offset over restarts: a server that finds the time before that of its last run trusts it no more.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
         self.offset = 0.0
+        if path is not None and path.exists():
+            try:
+                self.offset = float(path.read_text())
+            except ValueError:
+                raise ConfigError(f"{path} is no number of seconds; delete it to have the system's time") from None
 
     def __call__(self) -> float:
         """Seconds since 1970."""
@@ -50,9 +59,11 @@ class MovableClock:
         offset = body.get("offset_seconds")
         right = isinstance(offset, int | float) and not isinstance(offset, bool) and abs(offset) <= MOST_OFFSET
         if body.keys() != {"offset_seconds"} or not right:
-            raise InvalidInput("send {offset_seconds}: how far ahead of the system's clock the server's shall be")
+            raise InvalidInput("send {offset_seconds}: how far ahead of the system's clock the stack's shall be")
         assert isinstance(offset, int | float)
         self.offset = float(offset)
+        if self._path is not None:
+            self._path.write_text(str(self.offset))
         return {"offset_seconds": offset, "now": int(self())}
 
 
@@ -64,7 +75,7 @@ class Stack:
     are made when asked for (:attr:`dev`, ``POST /dev/mine``). ``settings`` are further settings of the server.
 
     Codes of second factors are sent nowhere: :attr:`outbox` keeps them, and ``GET /dev/outbox`` at the chain's URL
-    shows them. :attr:`clock` is the server's.
+    shows them. :attr:`clock` is the time of both.
 
     Raises :class:`ConfigError` when a port or the folder cannot be used; nothing is left running then.
     """
@@ -81,7 +92,7 @@ class Stack:
     ) -> None:
         self.data_dir = data_dir
         self._server: Server | None = None
-        self.clock = MovableClock()
+        self.clock = MovableClock(None if data_dir is None else _folder(data_dir) / "clock")
         self._host = Host("amp0-stack")
         try:
             self.outbox = _outbox(self.clock)
@@ -133,7 +144,7 @@ class Stack:
         url = f"http://{LOOPBACK}:{port_of(listening)}"
         folder = None if self.data_dir is None else _folder(self.data_dir) / "chain"
         try:
-            chain = build(dev=True, folder=folder, mine_every=block_seconds)
+            chain = build(dev=True, folder=folder, mine_every=block_seconds, clock=self.clock)
         except BaseException:
             listening.close()
             raise
