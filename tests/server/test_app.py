@@ -196,7 +196,10 @@ def test_several_listeners_serve_the_whole_application() -> None:
 
 
 @pytest.mark.parametrize("length", [99, 100, 101, 199, 200, 201, 5_000])
-def test_a_long_answer_goes_out_in_fragments_and_arrives_whole(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+@pytest.mark.parametrize("text", [False, True])
+def test_a_long_answer_goes_out_in_fragments_and_arrives_whole(
+    monkeypatch: pytest.MonkeyPatch, length: int, text: bool
+) -> None:
     """Tens of megabytes of outputs, written at once, would keep the event loop from everybody else."""
     monkeypatch.setattr(uvicorn_limits, "PIECE", 100)
     written: list[int] = []
@@ -204,7 +207,7 @@ def test_a_long_answer_goes_out_in_fragments_and_arrives_whole(monkeypatch: pyte
 
     async def watched(self: Any, message: Any) -> None:
         if message["type"] == "websocket.send":
-            written.append(len(message["bytes"]))
+            written.append(len(message.get("bytes") or message.get("text")))
         await original(self, message)
 
     monkeypatch.setattr(uvicorn_limits.BoundedWebSocket, "send", watched)
@@ -214,7 +217,7 @@ def test_a_long_answer_goes_out_in_fragments_and_arrives_whole(monkeypatch: pyte
             await socket.send(msgspec.msgpack.encode([1, "realm1", {}]))
             await socket.recv()
             (connection,) = server.hub.connections
-            frame = bytes(range(256)) * 20
+            frame: str | bytes = "0123456789äöü€🙂" * 400 if text else bytes(range(256)) * 20
             await connection._transport.send(frame[:length])
             await connection._transport.send(b"next")
             assert await socket.recv() == frame[:length]

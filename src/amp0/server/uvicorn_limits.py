@@ -106,6 +106,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._is_in = False
         self._in_head = True
+        self._is_upgraded = False
         self._read = 0
         self._head_size = 0
 
@@ -134,7 +135,7 @@ class BoundedHttp(HttpToolsProtocol):
         # The parser keeps a header until it is whole, so what it was fed has to be counted.
         self._read += len(data)
         most = MAX_HEAD if self._in_head else MAX_HEAD + 2 * self.config.limits.max_message
-        if self._read > most and self.parser is not None and not self.transport.is_closing():
+        if self._read > most and not self._is_upgraded and not self.transport.is_closing():
             self.send_400_response("This request is too long.")
 
     def on_message_begin(self) -> None:
@@ -179,6 +180,7 @@ class BoundedHttp(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """The connection goes over to a WebSocket, and this object is done with it."""
         self._within(None)
+        self._is_upgraded = True
         super().handle_websocket_upgrade()
         # The parser knows us and we know it: left alone, only a garbage collection would part us.
         self.parser = None  # type: ignore[assignment]
@@ -207,21 +209,21 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     async def send(self, message: ASGISendEvent) -> None:
         """What the application sends; returns when the socket takes more."""
-        data = None
+        data: str | bytes | None = None
         if message["type"] == "websocket.send" and self.handshake_complete:
-            data = message.get("bytes")
+            data = message.get("bytes") or message.get("text")
         if data is None or len(data) <= PIECE:
             await super().send(message)
             return
-        whole = memoryview(data)
-        for start in range(0, len(whole), PIECE):
+        for start in range(0, len(data), PIECE):
             await self.writable.wait()
             if self.disconnected or self.close_sent:
                 raise ClientDisconnected
-            end = start + PIECE
-            put = self.conn.send_continuation if start else self.conn.send_binary
+            piece, last = data[start : start + PIECE], start + PIECE >= len(data)
+            begin = self.conn.send_text if isinstance(piece, str) else self.conn.send_binary
+            put = self.conn.send_continuation if start else begin
             try:
-                put(whole[start:end], fin=end >= len(whole))
+                put(piece.encode() if isinstance(piece, str) else piece, fin=last)
             except InvalidState:
                 raise ClientDisconnected from None
             self.transport.write(b"".join(self.conn.data_to_send()))

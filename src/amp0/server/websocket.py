@@ -417,7 +417,8 @@ class Connection:
             async with self._sending:
                 while self._outgoing and not self._closed:
                     frame = self._outgoing.popleft()
-                    await asyncio.wait_for(self._transport.send(frame), _SEND_SECONDS + len(frame) / _SEND_RATE)
+                    async with asyncio.timeout(_SEND_SECONDS + len(frame) / _SEND_RATE):
+                        await self._transport.send(frame)
         except Exception as error:  # noqa: BLE001 (here the connection ends)
             log.info("peer is gone peer=%s error=%r", self.session.peer, error)
             await self.drop(CLOSE_GOING_AWAY)
