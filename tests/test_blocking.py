@@ -145,3 +145,17 @@ def test_results_that_are_clients_are_wrapped() -> None:
         assert repr(chain) == "<EsploraClient>"
     with blocking.WaterfallsClient("http://127.0.0.1:1", NETWORK) as chain:
         assert isinstance(chain, blocking.WaterfallsClient)
+
+
+def test_events_are_a_plain_iterator() -> None:
+    server = ready_server()
+    with open_account(server) as amp0, amp0.events() as events:
+        assert isinstance(events, blocking.Events)
+        assert next(iter(events)) == client.Resync("begun")
+        assert events.next(0.01) is None
+        publish = server.connections[-1].publish
+        payload = {"count": 7, "block_hash": "ab" * 32, "previous_hash": "cd" * 32}
+        blocking._background.loop().call_soon_threadsafe(publish, "com.greenaddress.blocks", payload)
+        assert next(events).height == 7
+    with pytest.raises(StopIteration):
+        next(events)

@@ -71,6 +71,39 @@ def test_stack_run_is_ready_when_it_says_so_and_stops_in_order(kind: signal.Sign
         assert int(tip) == mined["height"]
 
 
+def test_watch_goes_on_over_a_restart_of_the_server_and_stops_in_order(tmp_path: Path) -> None:
+    folder, password = str(tmp_path / "stack"), tmp_path / "password"
+    password.touch(mode=0o600)
+    password.write_text("correct horse\n", encoding="utf-8")
+    with running("stack", "run", "--data-dir", folder, *free("--wamp-port", "--cosign-port", "--chain-port")) as (
+        process,
+        ready,
+    ):
+        network = Network.from_server(ready["cosign"])
+        signer = Signer.random(network)
+        connected = Amp0Connected(network, signer.amp0_signer_data())
+        with connected.login(signer.amp0_sign_challenge(connected.get_challenge())) as session:
+            session.create_amp0_account(1, signer.amp0_account_xpub(1))
+            session.create_watch_only("watcher", "correct horse")
+        description = tmp_path / "network.json"
+        description.write_text(json.dumps(network.to_json()), encoding="utf-8")
+        watching = ["watch", "--network", str(description), "--username", "watcher", "--password-file", str(password)]
+        ports = [part for name in ("chain", "wamp") for part in (f"--{name}-port", ready[name].rsplit(":")[-1])]
+        ports = [part.partition("/")[0] for part in ports] + ["--cosign-port", "0"]
+        with running(*watching) as (watcher, first):
+            assert first == {"event": "resync", "reason": "begun"}
+            process.kill()
+            process.wait(timeout=20)
+            with running("stack", "run", "--data-dir", folder, *ports) as (_, again):
+                assert again["wamp"] == ready["wamp"]
+                assert watcher.stdout is not None
+                assert json.loads(watcher.stdout.readline()) == {"event": "resync", "reason": "reconnected"}
+                httpx.post(f"{again['chain']}/dev/mine", json={}, trust_env=False)
+                assert json.loads(watcher.stdout.readline())["event"] == "block"
+                watcher.terminate()
+                assert watcher.wait(timeout=20) == 0
+
+
 def test_stack_run_lets_the_pages_of_an_origin_in() -> None:
     page = "http://localhost:5173"
     ports = free("--wamp-port", "--cosign-port", "--chain-port")

@@ -138,6 +138,10 @@ def test_others_add_routes() -> None:
     dev(built, "mine", blocks=1)
     assert built.chain.tip.time == clock.now
     assert dev(built, "echo", a=1) == {"a": 1}
+    built.add_dev_read("outbox", lambda: [{"n": 1}])
+    assert request(built, "GET", "/dev/outbox").json() == [{"n": 1}]
+    assert request(built, "POST", "/dev/outbox", json={}).status_code == 404
+    assert request(built, "GET", "/dev/outbox", headers={"origin": "https://evil.example"}).status_code == 403
     assert request(built, "POST", "/dev/clock", json={}).json() == {"error": "seconds: how many?"}
 
 

@@ -53,6 +53,22 @@ def test_every_option_is_documented() -> None:
     assert not missing
 
 
+def test_the_commands_of_every_page_exist() -> None:
+    """Words and options of each line that begins with ``amp0``; what stands in their place is the reader's."""
+    known = dict(commands(root))
+    seen = set()
+    for path in PAGES:
+        for line in re.findall(r"^    amp0 (.+?)(?:\\\\)?$", path.read_text(encoding="utf-8"), re.MULTILINE):
+            words = line.partition("  #")[0].split()
+            name = next((" ".join(words[:n]) for n in (3, 2, 1) if " ".join(words[:n]) in known), None)
+            assert name is not None, f"{path.name}: amp0 {line}"
+            options = {option for parameter in known[name].params for option in parameter.opts}
+            used = {word.partition("=")[0] for word in words if word.startswith("--")}
+            assert used <= options, f"{path.name}: amp0 {line}"
+            seen.add(name)
+    assert {"2fa enable", "limits set", "tx cosign", "send"} <= seen
+
+
 def test_the_short_helps_are_those_of_the_commands() -> None:
     """The root keeps them itself so that it need not import; they must not drift."""
     context = click.Context(root)

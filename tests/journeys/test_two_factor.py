@@ -5,12 +5,16 @@ Its server is one of its own: the clock is moved, and codes are counted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pyotp
 import pytest
 
 from amp0 import (
+    Amp0,
     Amp0LoggedIn,
     Amp0Pset,
     CallFailed,
@@ -19,6 +23,7 @@ from amp0 import (
     NewBlock,
     NewTransaction,
     Resync,
+    Signer,
     TwoFactorAction,
     TwoFactorLocked,
     TwoFactorRequired,
@@ -268,3 +273,29 @@ def test_the_account_hears_of_its_transactions_and_of_blocks(venue: Venue) -> No
         transaction = venue.pay(drain=True)
         assert events.next(5) == NewTransaction(transaction.txid())
         assert events.next(0.05) is None
+
+
+def test_the_python_of_the_page_runs(venue: Venue, session: Amp0LoggedIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/twofactor.md, its two blocks, with the names they take for granted."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "twofactor.md").read_text(encoding="utf-8")
+    spend, end_dispute = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    stack = venue.stack
+    enable_email(venue, session)
+    venue.deposit(5_000)
+    monkeypatch.setattr("builtins.input", lambda prompt: newest_code(stack))
+    names: dict[str, Any] = {"amp0": venue.amp0, "amp0pset": signed_drain(venue)}
+    exec(spend, names)
+    venue.chain.broadcast(names["tx"])
+    for email, confirm in (("a@x.example", session.confirm_reset), ("b@x.example", session.dispute_reset)):
+        session.request_reset(email)
+        confirm(email, newest_code(stack, email))
+    stack.dev.move_clock(stack.clock.offset + 90 * DAY)
+    exec(end_dispute, {"session": session, "signer": venue.signer})
+    with log_in(stack, venue.signer) as again:
+        assert not again.two_factor_reset().active
+    # What the text between them names is there.
+    told = page.partition("## Using it")[2].partition("## Operating it")[0]
+    called = set(re.findall(r"`(?:\w+\.)?(\w+)\([^`]*\)`", told))
+    assert len(called) > 12
+    for name in called - {"Amp0LoggedIn"}:
+        assert any(hasattr(kind, name) for kind in (Amp0, Amp0LoggedIn, Signer)), name

@@ -131,3 +131,18 @@ def test_the_server_has_no_dev_routes_even_here(stack: Stack, path: str) -> None
     with pytest.raises(urllib.error.HTTPError) as answer:
         urllib.request.urlopen(request, timeout=10)
     assert answer.value.code == 404
+
+
+def test_the_outbox_is_empty_and_the_clock_moves() -> None:
+    with Stack.on_free_ports() as stack:
+        assert stack.dev.outbox() == []
+        now = stack.dev.move_clock(3600)
+        assert abs(now - time.time() - 3600) < 5
+        assert abs(stack.clock() - now) < 5
+        for wrong in ({}, {"offset_seconds": "1"}, {"offset_seconds": True}, {"offset_seconds": 1e300}, {"seconds": 1}):
+            answer = httpx.post(f"{stack.chain_url}/dev/clock", json=wrong, trust_env=False)
+            assert answer.status_code == 400, wrong
+            assert "offset_seconds" in answer.json()["error"]
+        assert stack.clock.offset == 3600
+        # Only where the chain is: the server itself has no such doors.
+        assert httpx.get(f"{stack.cosign_url}/dev/outbox", trust_env=False).status_code == 404

@@ -13,6 +13,7 @@ from amp0.elements.pset import Pset, PsetOutput
 from amp0.elements.script import multisig_2of2, p2sh, p2wsh
 from amp0.errors import InvalidInput, InvalidPset, SignerError, WrongSigner
 from amp0.network import Network
+from amp0.protocol.twofactor import dispute_text, verify_dispute
 from amp0.wallet.signer import (
     Amp0Signer,
     Amp0SignerData,
@@ -95,6 +96,34 @@ def test_signer_data_round_trips_and_hides_itself() -> None:
 def test_B11_only_challenges_are_signed(challenge: str) -> None:
     with pytest.raises(InvalidInput, match="Amp0InvalidChallenge"):
         signer().amp0_sign_challenge(challenge)
+
+
+@pytest.mark.parametrize("outcome", ["keep", "reset"])
+def test_a_dispute_is_signed_by_the_login_key_for_this_wallet_alone(outcome: str) -> None:
+    own = signer().amp0_signer_data().master_xpub
+    signature = bytes.fromhex(signer().amp0_sign_dispute(outcome, "ab" * 32, 1_800_000_000))
+    text = dispute_text(outcome, own.public_key, "ab" * 32, 1_800_000_000)
+    assert verify_dispute(own, text, signature)
+    for other in (
+        dispute_text("keep" if outcome == "reset" else "reset", own.public_key, "ab" * 32, 1_800_000_000),
+        dispute_text(outcome, own.public_key, "cd" * 32, 1_800_000_000),
+        dispute_text(outcome, own.public_key, "ab" * 32, 1_800_000_001),
+        dispute_text(outcome, b"\x02" * 33, "ab" * 32, 1_800_000_000),
+    ):
+        assert not verify_dispute(own, other, signature)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "nonce", "expires"),
+    [
+        ("win", "ab" * 32, 1), ("", "ab" * 32, 1), ("keep\nwallet: x", "ab" * 32, 1), ("keep", "AB" * 32, 1),
+        ("keep", "ab" * 31, 1), ("keep", "ab" * 32 + "\n", 1), ("keep", "greenaddress.it      login BZVE6", 1),
+        ("keep", "ab" * 32, -1), ("keep", "ab" * 32, 2**53),
+    ],
+)  # fmt: skip
+def test_B11_only_disputes_are_signed(outcome: str, nonce: str, expires: int) -> None:
+    with pytest.raises(InvalidInput):
+        signer().amp0_sign_dispute(outcome, nonce, expires)
 
 
 @pytest.mark.parametrize("account", [-1, 2**31, 2**32])

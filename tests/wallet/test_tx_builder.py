@@ -234,6 +234,21 @@ def test_chosen_coins_must_exist_and_suffice() -> None:
         builder().set_wallet_utxos(only_asset).add_recipient(DESTINATION, 7001, ASSET).finish_for_amp0(wollet)
 
 
+def test_coins_that_are_left_alone_are_not_spent() -> None:
+    wollet = recorded_wollet()
+    large = next(utxo.outpoint() for utxo in wollet.utxos() if utxo.satoshi == 100_000)
+    left = [large, OutPoint("11" * 32, 0)]
+    pset = builder().leave_utxos(left).add_lbtc_recipient(DESTINATION, 1_000).finish_for_amp0(wollet).pset()
+    assert large not in {txin.prevout for txin in pset.inputs()}
+    drained = builder().leave_utxos(map(str, left)).drain_lbtc_wallet().finish_for_amp0(wollet).pset()
+    assert large not in {txin.prevout for txin in drained.inputs()}
+    with pytest.raises(InsufficientFunds) as caught:
+        builder().leave_utxos(left).add_lbtc_recipient(DESTINATION, 50_000).finish_for_amp0(wollet)
+    assert caught.value.available == 50_000
+    with pytest.raises(WalletError, match="MissingWalletUtxo"):
+        builder().leave_utxos(left).set_wallet_utxos([large]).finish_for_amp0(wollet)
+
+
 def test_insufficient_funds_tell_asset_needed_and_available() -> None:
     wollet = recorded_wollet()
     with pytest.raises(InsufficientFunds) as caught:
