@@ -158,7 +158,7 @@ class Settings:
     code_guesses: int = 6
     """Wrong codes after which a wallet's second factors are locked."""
     code_lock_seconds: int = 3600
-    """Length of the first lock; each further one lasts twice as long, up to a month, until a code is right."""
+    """Length of the first lock; each further one lasts twice as long, up to a week, until a code is right."""
     reset_days: int = 90
     """Delay of a two-factor reset, and of the resolution of its dispute."""
     clock_tolerance_seconds: float = 300.0

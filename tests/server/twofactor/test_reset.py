@@ -248,6 +248,38 @@ def test_c07_a_thief_cannot_cancel_with_a_code_to_his_own_address() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("disputed", [False, True])
+def test_c07_a_thief_who_locks_the_factors_does_not_get_them_removed(disputed: bool) -> None:
+    """Guessing wrong keeps their owner from cancelling; so the reset waits until nobody did for a week."""
+
+    async def scene(world: World) -> None:
+        client = await with_factor(world)
+        await by_email(world, client, THIEF, Event.CONFIRM)
+        if disputed:
+            await by_email(world, client, ALICE, Event.DISPUTE)
+        world.clock.now += 90 * DAY - 3_600
+        for _ in range(6):
+            await refused(client, wire.CancelReset({"method": "email", "code": "000000"}))
+        locked = await refused(client, wire.CancelReset({"method": "email", "code": "000000"}))
+        assert locked.name == "twofactorlocked"
+        world.clock.now += 3_600
+        await run_upkeep(world)
+        if disputed:
+            with pytest.raises(CallError, match="locked lately"):
+                await resolve(world, client, wire.RESET)
+        assert await methods(client) == ["email"]
+        world.clock.now += 7 * DAY - 1
+        await run_upkeep(world)
+        assert await methods(client) == ["email"]
+        world.clock.now += 1
+        await run_upkeep(world)
+        if disputed:
+            await resolve(world, client, wire.RESET)
+        assert await methods(client) == []
+
+    play(scene)
+
+
 # --- a dispute -----------------------------------------------------------------------------------------------------
 
 

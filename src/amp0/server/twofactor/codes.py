@@ -43,7 +43,7 @@ DIGITS = 6
 STEP_SECONDS = 30
 WINDOW = 1
 """Steps before and after the present one whose codes are accepted."""
-LONGEST_LOCK = 30 * DAY
+LONGEST_LOCK = 7 * DAY
 KEPT_SECONDS = 90 * DAY
 """How long uses of codes stay on record."""
 _PROXY_BYTES = 16
@@ -310,10 +310,15 @@ def _put_totp_row(db: Connection, user_id: int) -> None:
 # --- guessing ------------------------------------------------------------------------------------------------------
 
 
+def locked_until(db: Connection, user_id: int) -> int:
+    """When the present or last lock of the wallet's factors ends or ended; 0 if there was none since a right code."""
+    query = sa.select(_guesses.c.locked_until).where(_guesses.c.user_id == user_id)
+    return db.execute(query).scalar_one_or_none() or 0
+
+
 def refuse_if_locked(factors: Factors, db: Connection, user_id: int) -> None:
     """Look at no code while the wallet's factors are locked. Raises :class:`TwoFactorLocked`."""
-    until = db.execute(sa.select(_guesses.c.locked_until).where(_guesses.c.user_id == user_id)).scalar_one_or_none()
-    left = (until or 0) - factors.now()
+    left = locked_until(db, user_id) - factors.now()
     if left > 0:
         raise TwoFactorLocked(
             f"Too many wrong codes: this wallet's two-factor is locked for another {left // 60 + 1} minutes"

@@ -5,6 +5,7 @@ The key is the outpoint, so an output that a reorganisation takes away and bring
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from amp0.server.store import schema
 
 MOST_AT_ONCE = 256
 
+_TXID = re.compile(r"[0-9a-fA-F]{64}")
 _frozen = schema.frozen_outputs
 
 
@@ -31,12 +33,11 @@ def parse(value: dict[str, Any]) -> dict[OutPoint, bool]:
         if not isinstance(row, dict):
             raise InvalidRequest("Each output is a map of txhash, pt_idx and user_status")
         txid, vout, status = row.get("txhash"), row.get("pt_idx"), row.get("user_status")
-        try:
-            outpoint = OutPoint(Txid(txid), vout)  # type: ignore[arg-type]
-        except Exception:  # noqa: BLE001 (whatever a stranger sends in their place)
-            raise InvalidRequest("An output is named by txhash (hex) and pt_idx (its number)") from None
-        if type(vout) is not int or type(status) is not int or status not in (0, 1):
+        if not isinstance(txid, str) or not _TXID.fullmatch(txid) or type(vout) is not int or not 0 <= vout < 2**31:
+            raise InvalidRequest("An output is named by txhash (hex) and pt_idx (its number)")
+        if type(status) is not int or status not in (0, 1):
             raise InvalidRequest("user_status is 1 to freeze an output, 0 to unfreeze it")
+        outpoint = OutPoint(Txid(txid), vout)
         if outpoint in wanted:
             raise InvalidRequest(f"The list names {txid}:{vout} twice")
         wanted[outpoint] = status == 1

@@ -24,6 +24,9 @@ the dispute, ``other`` any other::
     resolve "keep"           refused          refused                     → none [2] [3]
 
 [1] only with a factor to lose, and not within a week of [2]; [3] only after the delay, signed by the login key.
+
+Whoever has the mnemonic can lock the factors by guessing wrong, and so keep their owner from cancelling. That gains
+nothing: factors are removed only when there was no lock for a week.
 """
 
 from __future__ import annotations
@@ -45,6 +48,8 @@ log = logging.getLogger("amp0.server.twofactor")
 
 COOL_DOWN = 7 * DAY
 """After a reset was ended by a factor or a signature, none can be asked for this long: no storm of them."""
+QUIET = 7 * DAY
+"""Factors are removed only when they could have been used for this long."""
 NONCE_SECONDS = 600
 
 _resets = schema.two_factor_resets
@@ -232,6 +237,17 @@ def _check_conditions(factors: Factors, db: Connection, user_id: int, before: Re
             )
     if event in (Event.RESOLVE_RESET, Event.RESOLVE_KEEP) and now < before.due_at:
         raise InvalidRequest(f"The dispute can be resolved in {_days(before.due_at - now)}")
+    if event is Event.RESOLVE_RESET and now < _quiet_at(db, user_id):
+        raise InvalidRequest(
+            "The wallet's factors were locked lately by wrong codes, so whoever has them may not have been heard; they "
+            f"can be removed in {_days(_quiet_at(db, user_id) - now)}"
+        )
+
+
+def _quiet_at(db: Connection, user_id: int) -> int:
+    """From when on the wallet's factors could have been used for long enough."""
+    locked_until = codes.locked_until(db, user_id)
+    return locked_until + QUIET if locked_until else 0
 
 
 def _next(factors: Factors, before: Reset, event: Event, state: State, email: str, now: int) -> Reset:
@@ -290,10 +306,16 @@ def due(factors: Factors, db: Connection) -> list[int]:
 
 
 def complete(factors: Factors, db: Connection, user_id: int) -> None:
-    """Let a reset take effect, if its delay is still over. Raises :class:`ClockJumped`, and nothing happens."""
+    """Let a reset take effect, if its delay is still over, or put it off. Raises :class:`ClockJumped`."""
     factors.clock.require_steady()
-    if user_id in due(factors, db):
-        apply(factors, db, user_id, Event.DELAY_OVER)
+    if user_id not in due(factors, db):
+        return
+    quiet_at = _quiet_at(db, user_id)
+    if factors.now() < quiet_at:
+        log.warning("two-factor reset waits for the end of a lock user=%d", user_id)
+        db.execute(_resets.update().where(_resets.c.user_id == user_id).values(due_at=quiet_at))
+        return
+    apply(factors, db, user_id, Event.DELAY_OVER)
 
 
 def prolong(db: Connection, seconds: int) -> None:

@@ -29,6 +29,8 @@ class Upkeep:
             log.warning("time passed unseen, two-factor resets wait longer seconds=%d", skipped)
             with self._store.transaction() as db:
                 reset.prolong(db, skipped)
+                # Together, so that a crash adds it once.
+                clock.save_mark(db, self._factors.now())
 
     def run(self) -> None:
         """Do what is due. Raises what the store raises; nothing is half done."""
