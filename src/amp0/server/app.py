@@ -32,7 +32,7 @@ from amp0.errors import ConfigError, NetworkMismatch
 from amp0.network import REGTEST_GENESIS, Network
 from amp0.protocol import rpc
 from amp0.server import garbage
-from amp0.server.attempts import Attempts
+from amp0.server.attempts import Alarm, Attempts
 from amp0.server.chainsource import ChainSource
 from amp0.server.context import Publication, Services
 from amp0.server.cosign_checks import Limits
@@ -239,6 +239,7 @@ def _assemble(
         store=store,
         keys=keys,
         attempts=Attempts(settings.login_refill_seconds, clock),
+        login_alarm=Alarm(settings.login_alarm, clock),
         clock=clock,
         random=random,
         tip=watcher.tip,

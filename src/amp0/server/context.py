@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from amp0.elements.transaction import Transaction
 from amp0.network import Network
 from amp0.protocol import rpc
-from amp0.server.attempts import Attempts
+from amp0.server.attempts import Alarm, Attempts
 from amp0.server.cosigner import Cosigner
 from amp0.server.keys import ServiceKeys
 from amp0.server.settings import Settings
@@ -39,7 +39,7 @@ class Challenge:
     """A login challenge that waits for its signature: once, here, and not for long."""
 
     login_hash: bytes
-    text: str
+    text: str = field(repr=False)
     expires_at: float
 
 
@@ -51,7 +51,7 @@ class Session:
     level: Level = Level.ANONYMOUS
     user_id: int = 0
     receiving_id: str = ""
-    watch_only_salt: bytes = b""
+    watch_only_salt: bytes = field(default=b"", repr=False)
     """The salt of the login that was used; another one in the store means that those credentials are gone."""
     challenge: Challenge | None = None
 
@@ -88,6 +88,7 @@ class Services:
     store: Store
     keys: ServiceKeys
     attempts: Attempts
+    login_alarm: Alarm
     clock: Callable[[], float]
     """Seconds since 1970."""
     random: Callable[[int], bytes]

@@ -117,8 +117,9 @@ def watch_only_login(context: Context, call: rpc.WatchOnlyLogin) -> rpc.LoginDat
     expected = bytes(32) if row is None else row.password_hash
     matches = hmac.compare_digest(_password_hash(context, salt, name, password), expected)
     if row is None or not matches:
-        for key in buckets:
-            services.attempts.failed(key)
+        for key, capacity in buckets.items():
+            services.attempts.failed(key, capacity=capacity)
+        services.login_alarm.count()
         raise WrongCredentials
     wallet = wallets.load(context.db, row.user_id)
     return _log_in(context, wallet, Level.WATCH_ONLY, salt=row.salt, blob_key=row.blob_key)
