@@ -79,7 +79,7 @@ class Attempts:
 
 
 class Alarm:
-    """Counts what goes wrong anywhere, and says so once a minute when it is too much: buckets see one name at a time."""
+    """Counts what goes wrong anywhere, and says when it is too much in a minute: buckets see one name at a time."""
 
     def __init__(self, threshold: int, clock: Callable[[], float], what: str = "wrong logins") -> None:
         self._threshold = threshold

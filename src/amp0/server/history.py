@@ -46,13 +46,26 @@ def get_fee_estimates(context: Context, _call: rpc.GetFeeEstimates) -> dict[str,
     return {"min": rate / 100_000_000, **fee_estimates(rate)}
 
 
+_RAW = (
+    sa.select(_transactions.c.raw)
+    .join(_history, _history.c.txid == _transactions.c.txid)
+    .join(schema.accounts, schema.accounts.c.id == _history.c.account_id)
+    .where(
+        schema.accounts.c.user_id == sa.bindparam("user"),
+        _transactions.c.txid == sa.bindparam("wanted"),
+        _transactions.c.state != GONE,
+    )
+    .limit(1)
+)
+
+
 def get_raw_transaction(context: Context, call: rpc.GetRawTransaction) -> str:
-    """A transaction of the server's index in hex, or empty text."""
-    raw = context.db.execute(
-        sa.select(_transactions.c.raw).where(
-            _transactions.c.txid == bytes(Txid(call.txid)), _transactions.c.state != GONE
-        )
-    ).scalar_one_or_none()
+    """A transaction of the wallet's history in hex, or empty text.
+
+    Any transaction is public, but not that it concerns a wallet of this server: so nobody learns it of others'.
+    """
+    wanted = {"user": context.session.user_id, "wanted": bytes(Txid(call.txid))}
+    raw = context.db.execute(_RAW, wanted).scalar_one_or_none()
     return "" if raw is None else bytes(raw).hex()
 
 
