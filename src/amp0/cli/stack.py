@@ -111,7 +111,7 @@ def outbox(chain: str, to: str | None, only_code: bool, as_json: bool) -> None:
 @click.argument("offset_seconds", type=float)
 @json_option
 def clock(chain: str, offset_seconds: float, as_json: bool) -> None:
-    """Set the server's clock OFFSET_SECONDS ahead of this machine's, to see codes expire and resets take effect."""
+    """Set chain and server OFFSET_SECONDS ahead of this machine's clock, to see codes expire and resets take effect."""
     from amp0.local.dev_client import DevClient
 
     with DevClient(chain) as dev:
@@ -119,7 +119,7 @@ def clock(chain: str, offset_seconds: float, as_json: bool) -> None:
     if as_json:
         print_json({"offset_seconds": offset_seconds, "now": now})
     else:
-        print_facts([("the server's time", _when(now))])
+        print_facts([("the stack's time", _when(now))])
 
 
 def _when(seconds: int) -> str:
