@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
 import pytest
 
 from amp0.local.stack import Stack
@@ -321,3 +326,35 @@ def test_long_messages_come_in_fragments(gdk: GdkPeer, stack: Stack, monkeypatch
     alice.funded(1_000, 2_000)
     assert len(alice.unspent()[alice.lbtc]) == 2
     assert len(alice.transactions()) == 2
+
+
+def test_a_price_is_asked_for_once_a_login(gdk: GdkPeer, stack: Stack) -> None:
+    """Without an answer GDK asks before every transaction, with its lock held, and a block told meanwhile waits for
+    that lock on the thread that the answer needs: one test run of ten hung for good."""
+    asked: list[str] = []
+
+    class Prices(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            answer = httpx.get(stack.cosign_url + self.path, trust_env=False)
+            self.send_response(answer.status_code)
+            self.send_header("content-length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Prices) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert gdk.network["price_url"] == stack.cosign_url
+        price_url = f"http://127.0.0.1:{server.server_port}"
+        alice = open_wallet(gdk, stack, "prices", price_url=price_url)
+        alice.account = alice.call("create_subaccount", {"name": "", "type": "2of2_no_recovery"})["pointer"]
+        alice.funded(10_000)
+        for _ in range(3):
+            alice.draft((alice.address(), alice.lbtc, 1_000))
+        assert alice.call("convert_amount", {"satoshi": 1_000})["is_current"] is False
+        alice.session.close()
+        server.shutdown()
+    assert asked == ["/v0/venues/BITSTAMP/pairs/XBT/USD", "/v1/liquid/USD"]

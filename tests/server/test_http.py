@@ -153,6 +153,18 @@ def test_the_network_is_what_gdk_registers() -> None:
     in_world(scene)
 
 
+def test_there_are_no_prices_and_gdk_is_told() -> None:
+    """An error, or nothing where ``price_url`` points to, makes GDK ask again before every transaction."""
+
+    async def scene(world: World) -> None:
+        async with web(world) as client:
+            assert (await client.get("/v1/network")).json()["price_url"] == world.server.network.cosign_url
+            assert (await client.get("/v0/venues/BITSTAMP/pairs/XBT/USD")).json() == {"rate": None}
+            assert (await client.get("/v1/liquid/USD")).json() == {"data": {}}
+
+    in_world(scene)
+
+
 def test_health_and_readiness() -> None:
     async def scene(world: World) -> None:
         async with web(world) as client:

@@ -65,6 +65,9 @@ __all__ = [
 WAMP_PATHS = ("/v2/ws", "/v2/ws/")
 COSIGN_PATH = "/delayed_signature"
 NETWORK_PATH = "/v1/network"
+BITCOIN_PRICE_PATH = "/v0/venues/{exchange}/pairs/XBT/{currency}"
+LIQUID_PRICE_PATH = "/v1/liquid/{currency}"
+"""Where GDK asks for prices, below the network's ``price_url``."""
 COSIGNED_PATH = "/v1/cosigned"
 """``GET <path>/<txid>`` answers a :class:`CosignReply` with a transaction cosigned earlier."""
 

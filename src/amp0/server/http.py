@@ -39,6 +39,8 @@ class HttpApi:
             Route(rpc.COSIGN_PATH, self.delayed_signature, methods=["POST"]),
             Route(rpc.COSIGNED_PATH + "/{txid}", self.cosigned, methods=["GET"]),
             Route(rpc.NETWORK_PATH, self.network, methods=["GET"]),
+            Route(rpc.BITCOIN_PRICE_PATH, self.bitcoin_price, methods=["GET"]),
+            Route(rpc.LIQUID_PRICE_PATH, self.liquid_prices, methods=["GET"]),
             Route("/v1/health", self.health, methods=["GET"]),
             Route("/v1/ready", self.ready, methods=["GET"]),
         ]
@@ -82,7 +84,20 @@ class HttpApi:
 
     async def network(self, _request: Request) -> Response:
         """What a client has to know: GDK's ``register_network`` fields, and where to cosign."""
-        return _json(self._services.network.to_json())
+        network = self._services.network
+        return _json(network.to_json() | {"price_url": network.cosign_url})
+
+    async def bitcoin_price(self, _request: Request) -> Response:
+        """No price is known here, and saying so matters.
+
+        GDK that has no answer asks again before every transaction it drafts, and waits for the answer with its lock
+        held: a block that is told in that moment leaves its process hanging for good. With this answer it asks once.
+        """
+        return _json({"rate": None})
+
+    async def liquid_prices(self, _request: Request) -> Response:
+        """No asset has a price here; see :meth:`bitcoin_price`."""
+        return _json({"data": {}})
 
     async def health(self, _request: Request) -> Response:
         """Whether the process answers."""
