@@ -315,15 +315,17 @@ def upload_addresses(context: Context, call: rpc.UploadAddresses) -> bool:
     return True
 
 
+_HELD = sa.select(sa.func.count()).select_from(
+    sa.select(_addresses.c.pointer)
+    .where(_addresses.c.account_id == sa.bindparam("id"), _addresses.c.blinding_pubkey.is_not(None))
+    .limit(sa.bindparam("target"))
+    .subquery()
+)
+
+
 def required_addresses(connection: Connection, account_id: int, target: int) -> int:
     """How many more confidential addresses the server asks of an account."""
-    held = (
-        sa.select(_addresses.c.pointer)
-        .where(_addresses.c.account_id == account_id, _addresses.c.blinding_pubkey.is_not(None))
-        .limit(target)
-        .subquery()
-    )
-    return target - int(connection.execute(sa.select(sa.func.count()).select_from(held)).scalar_one())
+    return target - int(connection.execute(_HELD, {"id": account_id, "target": target}).scalar_one())
 
 
 def get_my_addresses(context: Context, call: rpc.GetMyAddresses) -> list[rpc.AddressRow]:
@@ -358,18 +360,19 @@ def get_my_addresses(context: Context, call: rpc.GetMyAddresses) -> list[rpc.Add
     ]
 
 
+_LIST_FOR_LOGIN = (
+    sa.select(
+        _accounts.c.id,
+        _accounts.c.pointer,
+        _accounts.c.type,
+        _accounts.c.receiving_id,
+        _accounts.c.name,
+    )
+    .where(_accounts.c.user_id == sa.bindparam("user"))
+    .order_by(_accounts.c.pointer)
+)
+
+
 def list_for_login(connection: Connection, user_id: int) -> list[sa.Row[int, int, str, str, str]]:
     """(id, pointer, type, receiving id, name) of a wallet's accounts, account 0 first."""
-    return list(
-        connection.execute(
-            sa.select(
-                _accounts.c.id,
-                _accounts.c.pointer,
-                _accounts.c.type,
-                _accounts.c.receiving_id,
-                _accounts.c.name,
-            )
-            .where(_accounts.c.user_id == user_id)
-            .order_by(_accounts.c.pointer)
-        )
-    )
+    return list(connection.execute(_LIST_FOR_LOGIN, {"user": user_id}))

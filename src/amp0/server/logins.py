@@ -35,15 +35,18 @@ _SCRYPT_N = 1 << 14
 _NO_SALT = bytes(16)
 
 _logins = schema.watch_only_logins
+# Statements are made once: composing them costs more than running them.
+_SALT = sa.select(_logins.c.salt).where(_logins.c.user_id == sa.bindparam("user"))
+_BY_NAME = sa.select(_logins.c.user_id, _logins.c.salt, _logins.c.password_hash, _logins.c.blob_key).where(
+    _logins.c.name_hash == sa.bindparam("name")
+)
 
 
 def require_live(connection: Connection, session: Session) -> None:
     """Refuse a watch-only session whose credentials were changed or deleted since it logged in."""
     if session.level is not Level.WATCH_ONLY:
         return
-    salt = connection.execute(
-        sa.select(_logins.c.salt).where(_logins.c.user_id == session.user_id)
-    ).scalar_one_or_none()
+    salt = connection.execute(_SALT, {"user": session.user_id}).scalar_one_or_none()
     if salt != session.watch_only_salt:
         raise SessionExpired
 
@@ -108,11 +111,7 @@ def watch_only_login(context: Context, call: rpc.WatchOnlyLogin) -> rpc.LoginDat
     }
     for key, capacity in buckets.items():
         services.attempts.check(key, capacity)
-    row = context.db.execute(
-        sa.select(_logins.c.user_id, _logins.c.salt, _logins.c.password_hash, _logins.c.blob_key).where(
-            _logins.c.name_hash == name_hash
-        )
-    ).one_or_none()
+    row = context.db.execute(_BY_NAME, {"name": name_hash}).one_or_none()
     salt = _NO_SALT if row is None else row.salt
     expected = bytes(32) if row is None else row.password_hash
     matches = hmac.compare_digest(_password_hash(context, salt, name, password), expected)
