@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import platform
+import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,8 @@ import httpx
 
 VERSION = "0.78.0"
 CLI_VERSION = "0.8.1"
+HANGS = 90
+"""Seconds after which GDK is taken for locked up: longer than any of its own timeouts."""
 WORKER = Path(__file__).with_name("gdk_worker.py")
 LAUNCHER = Path(__file__).with_name("green_cli_launcher.py")
 
@@ -118,6 +121,10 @@ class GdkPeer:
 
     def _read(self) -> dict[str, Any]:
         assert self.process.stdout is not None
+        # One line for each request, so nothing waits in Python's own buffer.
+        if not select.select([self.process.stdout], [], [], HANGS)[0]:
+            self.process.kill()
+            raise GdkFailed("Hung", f"GDK has not answered for {HANGS} seconds")
         line = self.process.stdout.readline()
         reply: dict[str, Any] = json.loads(line or '{"kind": "Ended", "text": "the process has ended"}')
         return reply
