@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from amp0.protocol import rpc
+from amp0.server import calls
 from amp0.server.settings import Settings
 from amp0.server.workers import Shared, Workers
+
+from .talking import CallError, Wallet, World, in_world
 
 MOST = 8
 
@@ -97,3 +104,44 @@ def test_somebody_who_left_keeps_nobody_waiting() -> None:
 
     writer = Writer()
     asyncio.run(scene())
+
+
+def test_what_holds_up_quick_calls_is_not_quick() -> None:
+    stretched = rpc.WatchOnlyCredentials("ab" * 32, "cd" * 32)
+    typed = rpc.WatchOnlyCredentials("shop", "secret")
+    for call, quick in (
+        (rpc.GetChallenge("x"), True),
+        (rpc.WatchOnlyLogin("custom", stretched), True),
+        (rpc.WatchOnlyLogin("custom", typed), False),
+        (rpc.WatchOnlyLogin("custom", rpc.WatchOnlyCredentials("ab" * 32, "secret")), False),
+        (rpc.GetUnspentOutputs(0, 1), False),
+        (rpc.Fund(1), False),
+    ):
+        assert calls.is_quick(call.URI, call.args()) is quick
+    # Arguments without a shape are refused at once.
+    assert calls.is_quick(rpc.WatchOnlyLogin.URI, [])
+    assert calls.is_quick(rpc.WatchOnlyLogin.URI, ["custom", 7])
+
+
+def test_a_login_that_has_to_be_stretched_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    release = threading.Event()
+    original = hashlib.scrypt
+
+    def slow(*arguments: Any, **more: Any) -> bytes:
+        assert release.wait(10)
+        return original(*arguments, **more)
+
+    async def scene(world: World) -> None:
+        monkeypatch.setattr(hashlib, "scrypt", slow)
+        typing = await world.joined()
+        login = rpc.WatchOnlyLogin("custom", rpc.WatchOnlyCredentials("shop", "secret"))
+        waiting = asyncio.create_task(typing.call(login))
+        await asyncio.sleep(0.02)
+        alice = Wallet("alice")
+        await world.logged_in(alice)
+        assert not waiting.done()
+        release.set()
+        with pytest.raises(CallError, match="usernotfound"):
+            await waiting
+
+    in_world(scene, url=f"sqlite:///{tmp_path / 'x.sqlite'}")

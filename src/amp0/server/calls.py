@@ -115,6 +115,14 @@ SHARED: frozenset[str] = frozenset(kind.URI for kind, row in CALLS.items() if ro
 """Procedures that may share a transaction: see :func:`execute_together`."""
 SENDING: frozenset[str] = frozenset(kind.URI for kind, row in CALLS.items() if row.runs is Runs.GUARDED)
 """Procedures that may wait for a mail relay: they have others."""
+_LONG: frozenset[type[rpc.Procedure]] = frozenset(
+    (rpc.GetUnspentOutputs, rpc.GetTransactions, rpc.GetMyAddresses, rpc.GetRawTransaction, rpc.GetClientBlob)
+)
+"""Reading calls whose work grows with what the wallet has."""
+QUICK: frozenset[str] = frozenset(
+    kind.URI for kind, row in CALLS.items() if row.runs is Runs.READ and kind not in _LONG
+)
+"""Procedures that take a millisecond at most; but see :func:`is_quick`."""
 _QUIET_IN_RESET: frozenset[type[rpc.Procedure]] = frozenset((rpc.SetClientBlob, rpc.SyncCustom))
 """What clients do not do during a two-factor reset; the others of that kind look for themselves."""
 
@@ -138,6 +146,11 @@ class Outcome:
     publications: Sequence[Publication] = ()
     ends_sessions: Level | None = None
     """Live sessions of this wallet that have to end: those of this level and below."""
+
+
+def is_quick(uri: str, args: Sequence[Any]) -> bool:
+    """Whether a call takes a millisecond at most. A watch-only login that has to be stretched here takes 300."""
+    return uri in QUICK and (uri != rpc.WatchOnlyLogin.URI or logins.is_derived(args))
 
 
 def execute(services: Services, session: Session, uri: str, args: Sequence[Any]) -> Outcome:

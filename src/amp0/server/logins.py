@@ -12,7 +12,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -122,6 +124,14 @@ def watch_only_login(context: Context, call: rpc.WatchOnlyLogin) -> rpc.LoginDat
         raise WrongCredentials
     wallet = wallets.load(context.db, row.user_id)
     return _log_in(context, wallet, Level.WATCH_ONLY, salt=row.salt, blob_key=row.blob_key)
+
+
+def is_derived(args: Sequence[Any]) -> bool:
+    """Whether the arguments of a watch-only login carry a pair that its client has stretched already."""
+    pair = args[1] if len(args) > 1 else None
+    if not isinstance(pair, dict):
+        return True
+    return all(isinstance(pair.get(key), str) and _DERIVED.fullmatch(pair[key]) for key in ("username", "password"))
 
 
 def sync_custom(context: Context, call: rpc.SyncCustom) -> bool:

@@ -166,6 +166,8 @@ class Hub:
         pool = self.workers.slow if uri in calls.SLOW else self.workers.ordinary
         if uri in calls.SENDING:
             pool = self.workers.sending
+        elif calls.is_quick(uri, call.args):
+            pool = self.workers.quick
         return await pool(lambda: self._execute(incoming))
 
     def _execute(self, incoming: _Incoming) -> Answered:

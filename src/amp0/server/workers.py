@@ -20,10 +20,12 @@ _SENDING_WORKERS = 3
 
 
 class Workers:
-    """One pool for ordinary calls, one for those that check proofs or wait for the chain, one for those that send
-    messages; one thread for those that write."""
+    """A thread for quick calls and one for those that write; pools for longer ones, for those that check proofs or wait
+    for the chain, and for those that send messages."""
 
     def __init__(self, settings: Settings) -> None:
+        # One, because the interpreter runs one at a time: with four of them, the loop gets every fifth turn.
+        self._quick = ThreadPoolExecutor(1, thread_name_prefix="amp0-quick")
         self._ordinary = ThreadPoolExecutor(settings.workers, thread_name_prefix="amp0-call")
         self._slow = ThreadPoolExecutor(settings.cosign_workers, thread_name_prefix="amp0-cosign")
         self._sending = ThreadPoolExecutor(_SENDING_WORKERS, thread_name_prefix="amp0-factor")
@@ -41,8 +43,12 @@ class Workers:
         finally:
             self._slow_taken -= 1
 
+    async def quick(self, work: Callable[[], T]) -> T:
+        """Run something that takes a millisecond or less; whatever takes longer would hold up all of these."""
+        return await asyncio.get_running_loop().run_in_executor(self._quick, work)
+
     async def ordinary(self, work: Callable[[], T]) -> T:
-        """Run something short in an ordinary thread."""
+        """Run something in an ordinary thread."""
         return await asyncio.get_running_loop().run_in_executor(self._ordinary, work)
 
     async def sending(self, work: Callable[[], T]) -> T:
@@ -55,7 +61,7 @@ class Workers:
 
     def close(self) -> None:
         """Wait for what is running, and take nothing more."""
-        for pool in (self._ordinary, self._slow, self._sending, self._writer):
+        for pool in (self._quick, self._ordinary, self._slow, self._sending, self._writer):
             pool.shutdown(wait=True, cancel_futures=True)
 
 
