@@ -72,6 +72,25 @@ def get_raw_transaction(context: Context, call: rpc.GetRawTransaction) -> str:
 # --- unspent outputs -----------------------------------------------------------------------------------------------
 
 
+_UNSPENT = (
+    sa.select(
+        _outputs.c.txid,
+        _outputs.c.vout,
+        _outputs.c.pointer,
+        _outputs.c.height,
+        _outputs.c.script_pubkey,
+        _outputs.c.asset_field,
+        _outputs.c.value_field,
+        _outputs.c.nonce_field,
+        _outputs.c.range_proof,
+        _outputs.c.surjection_proof,
+        _addresses.c.csv_blocks,
+    )
+    .join(_addresses, (_addresses.c.account_id == _outputs.c.account_id) & (_addresses.c.pointer == _outputs.c.pointer))
+    .where(_outputs.c.spent_by.is_(None))
+)
+
+
 def get_unspent_outputs(context: Context, call: rpc.GetUnspentOutputs) -> list[rpc.UtxoRow]:
     """Every unspent output of an account, unconfirmed ones included unless a confirmation is asked for.
 
@@ -79,37 +98,32 @@ def get_unspent_outputs(context: Context, call: rpc.GetUnspentOutputs) -> list[r
     """
     network = context.services.network
     account = accounts.find(context.db, context.session.user_id, call.subaccount, main=network.main)
-    query = (
-        sa.select(_outputs, _addresses.c.csv_blocks)
-        .join(
-            _addresses,
-            (_addresses.c.account_id == _outputs.c.account_id) & (_addresses.c.pointer == _outputs.c.pointer),
-        )
-        .where(_outputs.c.account_id == account.id, _outputs.c.spent_by.is_(None))
-    )
+    query = _UNSPENT.where(_outputs.c.account_id == account.id)
     if call.num_confs > 0:
         query = query.where(_outputs.c.height <= context.services.tip().height - call.num_confs + 1)
     held = frozen.of_wallet(context.db, context.session.user_id)
+    rows = context.db.execute(query)
     return [
         rpc.UtxoRow(
-            txhash=str(Txid(row.txid)),
-            pt_idx=row.vout,
+            txhash=str(Txid(txid)),
+            pt_idx=vout,
             subaccount=account.pointer,
-            pointer=row.pointer,
-            asset_tag=row.asset_field.hex(),
-            commitment=row.value_field.hex(),
-            nonce_commitment=(row.nonce_field or _NO_NONCE).hex(),
-            script=row.script_pubkey.hex(),
-            range_proof=row.range_proof.hex(),
-            surj_proof=row.surjection_proof.hex(),
-            block_height=row.height or 0,
-            value=_explicit(row.value_field),
-            script_type=SCRIPT_TYPE_CSV if row.csv_blocks else SCRIPT_TYPE_P2WSH,
-            subtype=row.csv_blocks,
-            user_status=int((row.txid, row.vout) in held),
+            pointer=pointer,
+            asset_tag=asset.hex(),
+            commitment=value.hex(),
+            nonce_commitment=(nonce or _NO_NONCE).hex(),
+            script=script.hex(),
+            range_proof=range_proof.hex(),
+            surj_proof=surjection_proof.hex(),
+            block_height=height or 0,
+            value=_explicit(value),
+            script_type=SCRIPT_TYPE_CSV if csv_blocks else SCRIPT_TYPE_P2WSH,
+            subtype=csv_blocks,
+            user_status=int((txid, vout) in held),
         )
-        for row in context.db.execute(query)
-        if call.all_coins or (row.txid, row.vout) not in held
+        # By position, which for thousands of rows is quicker than by name.
+        for txid, vout, pointer, height, script, asset, value, nonce, range_proof, surjection_proof, csv_blocks in rows
+        if call.all_coins or (txid, vout) not in held
     ]
 
 
