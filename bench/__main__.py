@@ -9,15 +9,19 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import floors, report
+from bench.capacity import capacity
 from bench.others import watched
 from bench.rows import ROWS, SCANNED, Bench, Row
 from bench.world import world
+
+EVERYTHING = {**ROWS, "capacity": capacity}
+"""Name for ``--only`` → the function that measures one or more rows."""
 
 
 def main() -> int:
     """Measure, print, write. Exit code 1 when a target is missed, so that a script can tell."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure amp0 beside LWK.")
-    parser.add_argument("--only", choices=ROWS, action="append", help="measure only this; may be repeated")
+    parser.add_argument("--only", choices=EVERYTHING, action="append", help="measure only this; may be repeated")
     parser.add_argument("--rounds", type=int, default=3, help="more rounds, more samples (3)")
     parser.add_argument("--scan", type=int, default=SCANNED, help="transactions to scan; the target is for 1,000")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where to write (bench.json)")
@@ -32,10 +36,10 @@ def main() -> int:
     rows: list[Row] = []
     with world() as here:
         bench = Bench(here, primitives, chosen.rounds, chosen.scan)
-        for name in chosen.only or ROWS:
+        for name in chosen.only or EVERYTHING:
             progress.print(f"measuring: {name} …")
             found: list[Row] = []
-            others = watched(here.processes(), lambda name=name, found=found: found.extend(ROWS[name](bench)))  # type: ignore[misc]
+            others = watched(here.processes(), lambda name=name, found=found: found.extend(EVERYTHING[name](bench)))  # type: ignore[misc]
             for row in found:
                 row.others = others
             rows += found

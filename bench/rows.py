@@ -64,6 +64,11 @@ class Row:
     """The share of all cores that somebody else used while this was measured."""
 
     @property
+    def best(self) -> float:
+        """Our best sample: the fastest, or the largest of a rate."""
+        return self.ours.fastest if self.target.at_least is None else self.ours.largest
+
+    @property
     def floor_here(self) -> float | None:
         """The task's floor on this machine, in this run."""
         return self.floors.task(self.task) if self.task and self.floors else None
