@@ -31,6 +31,7 @@
     ├─ ChainError
     │  ├─ BackendUnavailable      worth retrying
     │  ├─ ExplorerRefused         the explorer answered with an error status
+    │  ├─ NodeRefused             the node answered a call with an error
     │  └─ BroadcastRejected       the node refused the transaction; the text is the node's
     ├─ WalletError
     │  ├─ InsufficientFunds
@@ -241,6 +242,16 @@ class ExplorerRefused(ChainError):
         self.url = url
         self.status = status
         self.body = body
+
+
+class NodeRefused(ChainError):
+    """The node answered ``method`` with an error; ``code`` is its number, ``reason`` the node's own text."""
+
+    def __init__(self, method: str, code: int, reason: str) -> None:
+        super().__init__(f"the node answers {method} with error {code}: {reason}")
+        self.method = method
+        self.code = code
+        self.reason = reason
 
 
 class BroadcastRejected(ChainError):

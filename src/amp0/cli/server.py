@@ -28,7 +28,13 @@ def server() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the service key and the database: half of every wallet.",
 )
-@click.option("--chain", metavar="URL", help="Base URL of an Esplora.")
+@click.option("--chain", metavar="URL", help="Base URL of an Esplora; or a node: elements+http://127.0.0.1:7041.")
+@click.option(
+    "--chain-auth-file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The node's cookie file, or one with user:password.",
+)
 @click.option(
     "--passphrase-file",
     metavar="FILE",
@@ -42,6 +48,7 @@ def run(
     network: str | None,
     data_dir: Path | None,
     chain: str | None,
+    chain_auth_file: Path | None,
     passphrase_file: Path | None,
     passphrase_fd: int | None,
     listen: tuple[str, ...],
@@ -62,6 +69,7 @@ def run(
         network=network,
         data_dir=data_dir,
         chain_url=chain,
+        chain_auth_file=chain_auth_file,
         passphrase_file=passphrase_file,
         passphrase_fd=passphrase_fd,
         listen=tuple(Listener.parse(text) for text in listen) or None,

@@ -33,7 +33,7 @@ from amp0.network import REGTEST_GENESIS, Network
 from amp0.protocol import rpc
 from amp0.server import garbage
 from amp0.server.attempts import Alarm, Attempts
-from amp0.server.chainsource import ChainSource
+from amp0.server.chainsource import chain_source
 from amp0.server.context import Publication, Services
 from amp0.server.cosign_checks import Limits
 from amp0.server.cosigner import Cosigner
@@ -216,7 +216,7 @@ def _assemble(
     async def publish(publications: Sequence[Publication]) -> None:
         await hub.publish(publications)
 
-    source = ChainSource(settings.chain_url, client)
+    source = chain_source(settings, client)
     watcher = Watcher(settings, network, store, source, clock, workers.ordinary, publish)
     cosigner = Cosigner(
         store,
@@ -399,7 +399,8 @@ def _public_network(settings: Settings, keys: ServiceKeys, first: Listener) -> N
         service_chain_code=keys.chain_code,
         wamp_url=settings.public_wamp_url or f"ws://{base}{rpc.WAMP_PATHS[0]}",
         cosign_url=settings.public_cosign_url or f"http://{base}",
-        esplora_url=settings.public_esplora_url or settings.chain_url,
+        # A node is no Esplora: clients have to be told of one, or use what they know.
+        esplora_url=settings.public_esplora_url or (settings.chain_url if settings.node_url() is None else ""),
     )
 
 

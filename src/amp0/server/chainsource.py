@@ -1,22 +1,30 @@
 """The chain as the server reads it: whole blocks, the mempool, single transactions, broadcasting.
 
 Nothing is asked address by address, so whoever serves the chain learns nothing about the accounts. Any Esplora will
-do. Answers are bounded in size and checked against the hash that was asked for; a source that is away, overloaded or
-wrong is :class:`ChainUnavailable`.
+do, and so will an Elements node. Answers are bounded in size and checked against the hash that was asked for; a source
+that is away, overloaded or wrong is :class:`ChainUnavailable`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
 import httpx
 
+from amp0.chain.elements_rpc import ElementsRpc
 from amp0.elements.block import BlockHeader
 from amp0.elements.hashes import BlockHash, Txid, sha256d
 from amp0.elements.transaction import Reader, Transaction
-from amp0.errors import InvalidInput
+from amp0.errors import BroadcastRejected, ChainError, InvalidInput
 from amp0.server.chainindex import Block
 from amp0.server.refusal import BroadcastRefused, ChainUnavailable
+from amp0.server.settings import Settings
+
+log = logging.getLogger("amp0.server.chainsource")
 
 MAX_BLOCK_BYTES = 16 * 1024 * 1024
 MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
@@ -52,12 +60,113 @@ def merkle_root(hashes: list[Txid]) -> bytes:
     return row[0] if row else bytes(32)
 
 
-class ChainSource:
+class ChainSource(Protocol):
+    """Where the server reads the chain. All methods raise :class:`ChainUnavailable`."""
+
+    async def begin(self) -> None:
+        """Look once, before the first block is read, at what this source can do."""
+
+    async def tip_hash(self) -> BlockHash:
+        """Hash of the newest block."""
+
+    async def block_hash(self, height: int) -> BlockHash | None:
+        """Hash of the block at a height; None above the tip."""
+
+    async def block_bytes(self, block_hash: BlockHash) -> bytes:
+        """A whole block, for :func:`parse_block`."""
+
+    async def mempool_txids(self) -> set[Txid]:
+        """Ids of all unconfirmed transactions."""
+
+    async def transaction(self, txid: Txid) -> Transaction | None:
+        """A transaction of block or mempool; None when there is no such."""
+
+    async def broadcast(self, tx: Transaction) -> None:
+        """Hand a transaction to the network; one that is there already is fine.
+
+        Raises :class:`BroadcastRefused` with the node's text.
+        """
+
+
+def chain_source(settings: Settings, client: httpx.AsyncClient) -> ChainSource:
+    """The source that the settings name, asked through ``client``."""
+    url = settings.node_url()
+    if url is None:
+        return EsploraSource(settings.chain_url, client)
+    # The settings see to it that a node's URL comes with a file.
+    assert settings.chain_auth_file is not None
+    return NodeSource(ElementsRpc(url, settings.chain_auth_file, client, timeout=settings.chain_timeout_seconds))
+
+
+class NodeSource:
+    """An Elements node. All methods raise :class:`ChainUnavailable`."""
+
+    def __init__(self, node: ElementsRpc) -> None:
+        self._node = node
+
+    async def begin(self) -> None:
+        """Say in the log what a node without index of transactions means."""
+        with _refusals():
+            if not await self._node.has_transaction_index():
+                log.warning(
+                    "the node keeps no index of transactions: transfers that spend other people's confirmed outputs "
+                    "beside the account's own are refused; start it with -txindex=1"
+                )
+
+    async def tip_hash(self) -> BlockHash:
+        """Hash of the newest block."""
+        with _refusals():
+            return await self._node.best_block_hash()
+
+    async def block_hash(self, height: int) -> BlockHash | None:
+        """Hash of the block at a height; None above the tip."""
+        with _refusals():
+            return await self._node.block_hash(height)
+
+    async def block_bytes(self, block_hash: BlockHash) -> bytes:
+        """A whole block, for :func:`parse_block`."""
+        with _refusals():
+            answer = await self._node.block(block_hash)
+        if answer is None:
+            raise ChainUnavailable(f"The chain source does not have block {block_hash} any more")
+        return answer
+
+    async def mempool_txids(self) -> set[Txid]:
+        """Ids of all unconfirmed transactions."""
+        with _refusals():
+            return await self._node.mempool_txids()
+
+    async def transaction(self, txid: Txid) -> Transaction | None:
+        """A transaction of the mempool, or of blocks if the node has ``-txindex``; None when it finds none."""
+        with _refusals():
+            return await self._node.transaction(txid)
+
+    async def broadcast(self, tx: Transaction) -> None:
+        """Hand a transaction to the network. Raises :class:`BroadcastRefused` with the node's text."""
+        with _refusals():
+            await self._node.broadcast(tx)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """The errors of a node in the words of the server."""
+    try:
+        yield
+    except BroadcastRejected as error:
+        raise BroadcastRefused(f"The network refuses the transaction: {error.reason[:500]}") from None
+    except ChainError as error:
+        raise ChainUnavailable(f"The chain cannot be asked: {error}") from None
+
+
+class EsploraSource:
     """An Esplora-like HTTP server. All methods raise :class:`ChainUnavailable`."""
 
     def __init__(self, url: str, client: httpx.AsyncClient) -> None:
         self._url = url.rstrip("/")
         self._client = client
+
+    async def begin(self) -> None:
+        """Every Esplora can do all that is asked of it."""
 
     async def tip_hash(self) -> BlockHash:
         """Hash of the newest block."""

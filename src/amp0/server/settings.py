@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from amp0.chain.elements_rpc import rpc_url
 from amp0.errors import ConfigError, InvalidInput
 from amp0.network import Network, is_loopback_host
 
 PREFIX = "AMP0_"
+_NODE = "elements+"
 
 NETWORKS = {
     "liquid": Network.mainnet,
@@ -61,7 +63,9 @@ class Settings:
     network: str = "liquidregtest"
     """``liquid``, ``testnet-liquid`` or ``liquidregtest``."""
     chain_url: str = "http://127.0.0.1:3000"
-    """Base URL of an Esplora-like chain source."""
+    """Base URL of an Esplora-like chain source; or a node's RPC, ``elements+http://127.0.0.1:7041``."""
+    chain_auth_file: Path | None = None
+    """The node's cookie file, or one with ``user:password``; read anew for each request."""
     data_dir: Path | None = None
     """Folder of the service key and the database; without one, everything lives in memory and dies with it."""
     database_url: str | None = None
@@ -109,7 +113,7 @@ class Settings:
     login_alarm: int = 200
     """Wrong watch-only logins in a minute, of all names and peers together, from which on the log says so."""
     workers: int = 4
-    """Threads for ordinary calls."""
+    """Threads for calls whose work grows with the wallet: lists of outputs, transactions, addresses."""
     max_shared_commit: int = 64
     """Calls that may share one durable commit; 1: each has its own."""
     cosign_workers: int = 2
@@ -167,9 +171,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise ConfigError(f"network {self.network!r} is unknown; choose one of {', '.join(NETWORKS)}")
-        parts = urlsplit(self.chain_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"chain_url {self.chain_url!r} is not an http or https URL")
+        self._check_chain_url()
         if not self.listen:
             raise ConfigError("listen names no address; write for example 127.0.0.1:8080")
         if self.passphrase_file is not None and self.passphrase_fd is not None:
@@ -178,6 +180,29 @@ class Settings:
             value = getattr(self, field.name)
             if isinstance(value, int | float) and value <= 0 and field.name != "passphrase_fd":
                 raise ConfigError(f"{field.name} must be above zero, not {value}")
+
+    def _check_chain_url(self) -> None:
+        node = self.node_url()
+        if node is not None:
+            try:
+                rpc_url(node)
+            except InvalidInput as error:
+                raise ConfigError(f"chain_url: {error}") from None
+            if self.chain_auth_file is None:
+                raise ConfigError("a node wants credentials: name its cookie file or one of your own (chain_auth_file)")
+            return
+        if self.chain_auth_file is not None:
+            raise ConfigError("chain_auth_file is for a node: write chain_url as elements+http://host:port")
+        parts = urlsplit(self.chain_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            shown = "" if "@" in self.chain_url else f" {self.chain_url!r}"
+            raise ConfigError(f"chain_url{shown} is neither an http or https URL nor elements+http://host:port")
+
+    def node_url(self) -> str | None:
+        """The URL of the node's RPC when the chain is read from one, else None."""
+        if self.chain_url.startswith((_NODE + "http://", _NODE + "https://")):
+            return self.chain_url.removeprefix(_NODE)
+        return None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

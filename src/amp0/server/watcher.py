@@ -155,6 +155,7 @@ class Watcher:
                 f"The chain source serves another chain: its first block is {genesis}, not {self._genesis}; "
                 "correct chain_url or network"
             )
+        await self._source.begin()
         self._is_our_chain = True
 
     async def _follow(self) -> None:
