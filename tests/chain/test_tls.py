@@ -22,6 +22,21 @@ TODAY = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
 
 
+def _uses(authority: bool) -> x509.KeyUsage:
+    """What a key may be used for; from Python 3.13 on an authority without it is not believed."""
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
 class Authority:
     """A certificate authority of our own."""
 
@@ -50,6 +65,7 @@ class Authority:
             .not_valid_before(until - 20 * DAY)
             .not_valid_after(until)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(_uses(authority), critical=True)
             .add_extension(x509.SubjectAlternativeName([address]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
