@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +37,24 @@ class Node:
     """A node's RPC."""
 
     def __init__(self, url: str, cookie: Path) -> None:
-        self._url = url
-        self._cookie = cookie
+        self.url = url
+        self.cookie = cookie
 
     def call(self, method: str, *arguments: Any) -> Any:
-        user, _, password = self._cookie.read_text().partition(":")
+        user, _, password = self.cookie.read_text().partition(":")
         body = {"id": 1, "method": method, "params": arguments}
-        answer = httpx.post(self._url, json=body, auth=(user, password), timeout=60).json()
+        answer = httpx.post(self.url, json=body, auth=(user, password), timeout=60).json()
         assert answer.get("error") is None, answer["error"]
         return answer["result"]
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen([ELEMENTSD, *FLAGS, f"-datadir={tmp_path}", f"-rpcport={port}"])
+@contextmanager
+def running_node(folder: Path, *flags: str, port: int | None = None) -> Iterator[Node]:
+    """A node on ``folder``; ``flags`` win over the usual ones. Stopped at the end."""
+    port = port or free_port()
+    process = subprocess.Popen([ELEMENTSD, *FLAGS, *flags, f"-datadir={folder}", f"-rpcport={port}"])
     try:
-        found = Node(f"http://127.0.0.1:{port}", tmp_path / "liquidregtest" / ".cookie")
+        found = Node(f"http://127.0.0.1:{port}", folder / "liquidregtest" / ".cookie")
         end = time.monotonic() + _DEADLINE
         while True:
             try:
@@ -68,3 +68,16 @@ def node(tmp_path: Path) -> Iterator[Node]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def free_port() -> int:
+    """A port nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    with running_node(tmp_path) as found:
+        yield found
