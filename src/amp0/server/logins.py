@@ -39,8 +39,10 @@ _NO_SALT = bytes(16)
 _logins = schema.watch_only_logins
 # Statements are made once: composing them costs more than running them.
 _SALT = sa.select(_logins.c.salt).where(_logins.c.user_id == sa.bindparam("user"))
-_BY_NAME = sa.select(_logins.c.user_id, _logins.c.salt, _logins.c.password_hash, _logins.c.blob_key).where(
-    _logins.c.name_hash == sa.bindparam("name")
+# Always one row, empty for a name that nobody has: a row more or less would take a different time.
+_NOBODY = sa.select(sa.literal(0).label("nobody")).subquery()
+_BY_NAME = sa.select(_logins.c.user_id, _logins.c.salt, _logins.c.password_hash, _logins.c.blob_key).select_from(
+    _NOBODY.outerjoin(_logins, _logins.c.name_hash == sa.bindparam("name"))
 )
 
 
@@ -113,11 +115,12 @@ def watch_only_login(context: Context, call: rpc.WatchOnlyLogin) -> rpc.LoginDat
     }
     for key, capacity in buckets.items():
         services.attempts.check(key, capacity)
-    row = context.db.execute(_BY_NAME, {"name": name_hash}).one_or_none()
-    salt = _NO_SALT if row is None else row.salt
-    expected = bytes(32) if row is None else row.password_hash
+    row = context.db.execute(_BY_NAME, {"name": name_hash}).one()
+    known = row.user_id is not None
+    salt = row.salt if known else _NO_SALT
+    expected = row.password_hash if known else bytes(32)
     matches = hmac.compare_digest(_password_hash(context, salt, name, password), expected)
-    if row is None or not matches:
+    if not known or not matches:
         for key, capacity in buckets.items():
             services.attempts.failed(key, capacity=capacity)
         services.login_alarm.count()

@@ -51,7 +51,7 @@ _SEND_SECONDS, _SEND_RATE = 30.0, 20_000
 _MOST_QUEUED_FRAMES = 512
 _LAST_CALLS_SECONDS = 0.1
 """How long calls are still answered, with a refusal, when the server stops: for those that are on their way."""
-_FAN_OUT = 100
+_FAN_OUT = 25
 """Sessions that hear an event before the loop may do something else."""
 
 
