@@ -146,3 +146,17 @@ def test_the_outbox_is_empty_and_the_clock_moves() -> None:
         assert stack.clock.offset == 3600
         # Only where the chain is: the server itself has no such doors.
         assert httpx.get(f"{stack.cosign_url}/dev/outbox", trust_env=False).status_code == 404
+
+
+def test_a_node_is_served_where_asked_for(tmp_path: Path) -> None:
+    """Its JSON-RPC is over the stack's chain; its cookie goes when the stack does."""
+    with Stack.on_free_ports(data_dir=tmp_path, node_port=0) as stack:
+        shown = stack.to_json()
+        assert shown["node"] == stack.node_url is not None
+        cookie = tmp_path / "node" / ".cookie"
+        assert shown["node_cookie"] == str(cookie)
+        user, _, password = cookie.read_text(encoding="ascii").partition(":")
+        body = {"id": 1, "method": "getbestblockhash", "params": []}
+        answer = httpx.post(stack.node_url, json=body, auth=(user, password), trust_env=False).json()
+        assert answer["result"] == httpx.get(f"{stack.chain_url}/blocks/tip/hash", trust_env=False).text
+    assert not cookie.exists()

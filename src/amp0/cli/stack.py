@@ -40,6 +40,14 @@ def stack() -> None:
     multiple=True,
     help="A web origin whose pages may use the server, such as http://localhost:5173; may be repeated.",
 )
+@click.option(
+    "--node-port",
+    metavar="PORT",
+    type=int,
+    is_flag=False,
+    flag_value=7041,
+    help="Serve an Elements node's JSON-RPC too; without a number on 7041, 0 takes a free port.",
+)
 @json_option
 def run(
     data_dir: Path | None,
@@ -48,12 +56,14 @@ def run(
     chain_port: int,
     block_time: float | None,
     allowed_origins: tuple[str, ...],
+    node_port: int | None,
     as_json: bool,
 ) -> None:
     """Run chain and server until Ctrl-C or SIGTERM.
 
     Both listen on loopback only. With --json the first line of stdout, once both are ready, is one object
-    with the keys chain, wamp, cosign, network and data_dir.
+    with the keys chain, wamp, cosign, network and data_dir; with --node-port also node and node_cookie, the file
+    with the node's user and password.
     """
     from amp0.local.stack import Stack
 
@@ -64,6 +74,7 @@ def run(
         "data_dir": data_dir,
         "block_seconds": block_time,
         "allowed_origins": allowed_origins,
+        "node_port": node_port,
     }
     with until_stopped() as wait, Stack(**arguments) as running:
         if as_json:

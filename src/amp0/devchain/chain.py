@@ -205,6 +205,26 @@ class Chain:
         self._changed("mempool")
         return txid
 
+    def check(self, tx: Transaction) -> Admission:
+        """What :meth:`submit` would say to a transaction that is not here yet, without taking it in.
+
+        Raises :class:`BroadcastRejected` with the node's reason, ``txn-already-in-mempool`` and
+        ``txn-already-known`` (in a block) among them.
+        """
+        txid = tx.txid()
+        with self.lock:
+            known = self._entries.get(txid)
+            if known is not None:
+                raise BroadcastRejected("txn-already-in-mempool" if known.height is None else "txn-already-known")
+            if tx.is_coinbase:
+                raise BroadcastRejected("coinbase")
+            check_form(tx)
+            check_standard(tx)
+            coins, admission = self._admit(tx)
+        if bytes(tx.wtxid()) not in self._verified:
+            verify(tx, [coin.txout for coin in coins])
+        return admission
+
     def _remember(self, wtxid: bytes) -> None:
         self._verified[wtxid] = None
         if len(self._verified) > _MAX_VERIFIED:

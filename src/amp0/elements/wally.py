@@ -104,6 +104,22 @@ def ecdsa_verify(pubkey: bytes, digest: bytes, der: bytes) -> bool:
     return True
 
 
+def ecdsa_sign_recoverable(private_key: bytes, digest: bytes) -> bytes:
+    """A compact signature of a 32-byte digest with its recovery byte in front (65 bytes): for signed messages."""
+    try:
+        return bytes(_w.ec_sig_from_bytes(private_key, digest, FLAG_ECDSA | _w.EC_FLAG_RECOVERABLE))
+    except _FAILURES:
+        raise InvalidKey("not a private key, or not a 32-byte digest") from None
+
+
+def ecdsa_recover(signature: bytes, digest: bytes) -> bytes | None:
+    """The public key (33 bytes) that made a recoverable signature, ``None`` if no key can have made it."""
+    try:
+        return bytes(_w.ec_sig_to_public_key(digest, signature))
+    except _FAILURES:
+        return None
+
+
 def ecdsa_is_strict(der: bytes) -> bool:
     """Whether ``der`` is a strict-DER, low-S encoding of some signature."""
     try:
@@ -243,7 +259,7 @@ def unblind_with_nonce(
     asset, abf, vbf = (ctypes.create_string_buffer(32) for _ in range(3))
     value = c_uint64()
     code = _unblind_with_nonce(
-        nonce, len(nonce), proof, len(proof), commitment, len(commitment), script, len(script),
+        nonce, len(nonce), proof, len(proof), commitment, len(commitment), script or None, len(script),
         generator, len(generator), asset, 32, abf, 32, vbf, 32, byref(value),
     )  # fmt: skip
     if code != _OK:
@@ -259,7 +275,7 @@ def rangeproof(
     out = ctypes.create_string_buffer(RANGEPROOF_MAX)
     written = c_size_t()
     code = _rangeproof_with_nonce(
-        satoshi, nonce, 32, asset, 32, abf, 32, vbf, 32, commitment, 33, script, len(script),
+        satoshi, nonce, 32, asset, 32, abf, 32, vbf, 32, commitment, 33, script or None, len(script),
         generator, 33, minimum, 0, bits, out, RANGEPROOF_MAX, byref(written),
     )  # fmt: skip
     if code != _OK:

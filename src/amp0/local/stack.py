@@ -18,6 +18,7 @@ from amp0.local.hosting import LOOPBACK, Host, bind, port_of
 
 if TYPE_CHECKING:
     from amp0.devchain.app import DevChain
+    from amp0.devchain.node.face import NodeFace
     from amp0.network import Network
     from amp0.server.app import Server
     from amp0.server.twofactor.delivery import Outbox
@@ -72,7 +73,8 @@ class Stack:
 
     Port 0 takes a free one; cosigning is then served where WAMP is. ``data_dir`` keeps chain and accounts over
     restarts; without one everything lives in memory. ``block_seconds`` makes a block that often; otherwise blocks
-    are made when asked for (:attr:`dev`, ``POST /dev/mine``). ``settings`` are further settings of the server.
+    are made when asked for (:attr:`dev`, ``POST /dev/mine``). ``node_port`` serves an Elements node's JSON-RPC
+    there too, over the same chain, with a wallet of its own. ``settings`` are further settings of the server.
 
     Codes of second factors are sent nowhere: :attr:`outbox` keeps them, and ``GET /dev/outbox`` at the chain's URL
     shows them. :attr:`clock` is the time of both.
@@ -88,15 +90,18 @@ class Stack:
         chain_port: int = CHAIN_PORT,
         data_dir: Path | None = None,
         block_seconds: float | None = None,
+        node_port: int | None = None,
         **settings: Any,
     ) -> None:
         self.data_dir = data_dir
         self._server: Server | None = None
+        self._node: NodeFace | None = None
+        self.node_url: str | None = None
         self.clock = MovableClock(None if data_dir is None else _folder(data_dir) / "clock")
         self._host = Host("amp0-stack")
         try:
             self.outbox = _outbox(self.clock)
-            self.chain_url = self._start_chain(chain_port, block_seconds)
+            self.chain_url = self._start_chain(chain_port, block_seconds, node_port)
             self.dev = DevClient(self.chain_url)
             self.network = self._start_server(wamp_port, cosign_port, settings)
         except BaseException:
@@ -120,13 +125,16 @@ class Stack:
 
     def to_json(self) -> dict[str, str | None]:
         """What ``amp0 stack run --json`` says once all are ready."""
-        return {
+        shown = {
             "chain": self.chain_url,
             "wamp": self.wamp_url,
             "cosign": self.cosign_url,
             "network": self.network.name,
             "data_dir": None if self.data_dir is None else str(self.data_dir),
         }
+        if self._node is not None:
+            shown |= {"node": self.node_url, "node_cookie": str(self._node.cookie_path)}
+        return shown
 
     def close(self) -> None:
         """Stop the server, then the chain. Harmless when repeated."""
@@ -136,8 +144,10 @@ class Stack:
         if hasattr(self, "dev"):
             self.dev.close()
         self._host.close()
+        if self._node is not None:
+            self._node.close()
 
-    def _start_chain(self, port: int, block_seconds: float | None) -> str:
+    def _start_chain(self, port: int, block_seconds: float | None, node_port: int | None) -> str:
         from amp0.devchain.app import build
 
         listening = bind(port)
@@ -150,7 +160,21 @@ class Stack:
             raise
         self._add_dev_routes(chain)
         self._host.serve(chain.app, [listening])
+        if node_port is not None:
+            self._start_node(chain, node_port)
         return url
+
+    def _start_node(self, chain: DevChain, port: int) -> None:
+        from amp0.devchain.node.face import build_node
+
+        listening = bind(port)
+        try:
+            self._node = build_node(chain, folder=None if self.data_dir is None else self.data_dir / "node")
+        except BaseException:
+            listening.close()
+            raise
+        self._host.serve(self._node.app, [listening])
+        self.node_url = f"http://{LOOPBACK}:{port_of(listening)}"
 
     def _add_dev_routes(self, chain: DevChain) -> None:
         """What a developer asks a server of his own: here on the chain's URL, beside faucet and blocks."""
