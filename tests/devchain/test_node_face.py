@@ -245,10 +245,10 @@ def test_raw_transactions(node: Peer) -> None:
     shown = node("getrawtransaction", txid, True)
     assert (shown["hex"], shown["txid"], "blockhash" in shown) == (raw, txid, False)
     assert shown["vout"][-1]["scriptPubKey"]["type"] == "fee"
-    assert shown["fee"] == {"bitcoin": shown["vout"][-1]["value"]}
+    assert shown["fee"] == {asset_id_to_str(POLICY_ASSET): shown["vout"][-1]["value"]}
     assert (shown["vout"][0]["ct-bits"], shown["vout"][0]["value-minimum"]) == (52, Decimal("0.00000001"))
     assert node("getrawmempool") == [txid]
-    assert node("getrawmempool", True)[txid]["fees"]["base"] == shown["fee"]["bitcoin"]
+    assert node("getrawmempool", True)[txid]["fees"]["base"] == shown["vout"][-1]["value"]
     assert node("sendrawtransaction", raw) == txid
     (verdict,) = node("testmempoolaccept", [raw])
     assert (verdict["allowed"], verdict["reject-reason"]) == (False, "txn-already-in-mempool")

@@ -6,7 +6,7 @@ from amp0.devchain.blocks import compact_params, fast_merkle_root, witness_hash
 from amp0.devchain.chain import BlockEntry, Chain
 from amp0.devchain.explorer import Explorer
 from amp0.devchain.index import TxEntry
-from amp0.devchain.node.values import Json, amount, amounts
+from amp0.devchain.node.values import Json, amount
 from amp0.devchain.validation import script_kind
 from amp0.elements import wally
 from amp0.elements.block import DynafedParams
@@ -28,6 +28,14 @@ _KINDS = {
     "multisig": "multisig",
     "unknown": "witness_unknown",
 }
+_SIGHASHES = {
+    "01": "ALL",
+    "02": "NONE",
+    "03": "SINGLE",
+    "81": "ALL|ANYONECANPAY",
+    "82": "NONE|ANYONECANPAY",
+    "83": "SINGLE|ANYONECANPAY",
+}
 _WORDS = {"OP_0": "0", "OP_CSV": "OP_CHECKSEQUENCEVERIFY", "OP_CLTV": "OP_CHECKLOCKTIMEVERIFY"}
 
 
@@ -44,6 +52,23 @@ def asm(script: bytes) -> str:
             continue
         words.append(word.removeprefix("OP_PUSHNUM_") if word.startswith("OP_PUSHNUM_") else _WORDS.get(word, word))
     return " ".join(words)
+
+
+def _signatures(words: str) -> str:
+    """The words of an input's script, with the kind of each signature's hash named behind it."""
+
+    def named(word: str) -> str:
+        kind = _SIGHASHES.get(word[-2:])
+        if (
+            kind is None
+            or len(word) < 18
+            or word.startswith("OP_")
+            or not wally.ecdsa_is_strict(bytes.fromhex(word)[:-1])
+        ):
+            return word
+        return f"{word[:-2]}[{kind}]"
+
+    return " ".join(named(word) for word in words.split())
 
 
 class Views:
@@ -75,7 +100,7 @@ class Views:
             "locktime": tx.locktime,
             "vin": [self._input(txin) for txin in tx.vin],
             "vout": [self.output(number, txout) for number, txout in enumerate(tx.vout)],
-            "fee": amounts(fees),
+            "fee": {asset_id_to_str(what): amount(satoshi) for what, satoshi in fees.items()},
             "hex": str(tx),
         }
 
@@ -96,7 +121,7 @@ class Views:
         shown: Json = {
             "txid": str(txin.prevout.hash),
             "vout": txin.prevout.vout(),
-            "scriptSig": {"asm": asm(txin.script_sig), "hex": txin.script_sig.hex()},
+            "scriptSig": {"asm": _signatures(asm(txin.script_sig)), "hex": txin.script_sig.hex()},
             "is_pegin": txin.is_pegin,
             "sequence": txin.sequence_number,
             **witness,
@@ -234,11 +259,11 @@ def dynamic(params: DynafedParams) -> Json:
         "signblockscript": params.signblock_script.hex(),
         "max_block_witness": params.signblock_witness_limit,
     }
-    if params.kind == 1:
-        shown["extra_root"] = params.extra_root[::-1].hex()
-    else:
+    short = params if params.kind == 1 else compact_params(params)
+    shown["extra_root"] = short.extra_root[::-1].hex()
+    if params.kind == 2:
         shown["fedpeg_program"] = params.fedpeg_program.hex()
-        shown["fedpeg_script"] = params.fedpeg_script.hex()
+        shown["fedpegscript"] = params.fedpeg_script.hex()
         shown["extension_space"] = [entry.hex() for entry in params.extension]
     return shown
 
