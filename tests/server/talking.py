@@ -69,7 +69,6 @@ def in_world(
     faults: Faults | None = None,
     channels: Mapping[str, Delivery] | None = None,
     monotonic: Callable[[], float] | None = None,
-    event_grace: float = 0.0,
     **settings: Any,
 ) -> None:
     """Play a scene against a server of its own. Without ``channels`` every message lands in ``World.outbox``."""
@@ -87,7 +86,6 @@ def in_world(
             channels=dict.fromkeys(("email", "sms", "phone", "telegram"), outbox) if channels is None else channels,
             monotonic=monotonic,
         )
-        server.hub.event_grace = event_grace
         await server.start()
         try:
             await scene(World(server, source, clock, outbox))

@@ -521,24 +521,3 @@ def test_an_event_waits_for_the_answer_to_the_call_that_is_running() -> None:
         assert client.events() == [{"count": 1}, {"count": 2}]
 
     in_world(scene)
-
-
-def test_an_event_keeps_a_little_behind_an_answer() -> None:
-    """GDK takes answers on one thread and events on another: an event on the heels of an answer was through first, and
-    the older answer stayed. Seen once as a balance that stood still after a payment by another client."""
-
-    async def scene(world: World) -> None:
-        client = await world.logged_in(Wallet("alice"))
-        await client.subscribe(rpc.TOPIC_BLOCKS)
-        await client.call(rpc.GetFeeEstimates(True))
-        await world.server.hub.publish([Publication(rpc.TOPIC_BLOCKS, {"count": 1})])
-        await settle()
-        assert client.events() == []
-        await asyncio.sleep(0.06)
-        assert client.events() == [{"count": 1}]
-        # Nobody was answered lately, so nothing is held back.
-        await world.server.hub.publish([Publication(rpc.TOPIC_BLOCKS, {"count": 2})])
-        await settle()
-        assert client.events()[-1] == {"count": 2}
-
-    in_world(scene, event_grace=0.05)

@@ -49,10 +49,6 @@ CLOSE_TOO_LARGE = 1009
 _SEND_SECONDS, _SEND_RATE = 30.0, 20_000
 """A peer that takes longer to accept a frame is gone: so long, and a second for so many bytes."""
 _MOST_QUEUED_FRAMES = 512
-_EVENT_GRACE_SECONDS = 0.05
-"""How far behind an answer the next event is sent."""
-_LONGEST_HOLD_SECONDS = 1.0
-"""How long calls without a pause between them may hold an event back."""
 _LAST_CALLS_SECONDS = 0.1
 """How long calls are still answered, with a refusal, when the server stops: for those that are on their way."""
 _FAN_OUT = 25
@@ -106,7 +102,6 @@ class Hub:
         self.settings = settings
         self.workers = workers
         self.stopping = False
-        self.event_grace = _EVENT_GRACE_SECONDS
         self.connections: set[Connection] = set()
         self._peers: Counter[str] = Counter()
         self._subscribers: dict[str, set[Connection]] = {}
@@ -233,9 +228,6 @@ class Connection:
         self._outgoing: deque[str | bytes] = deque()
         self._is_calling = False
         self._held: list[tuple[str, int, int, dict[str, Any]]] = []
-        self._held_since = 0.0
-        self._quiet_until = 0.0
-        self._release_is_due = False
         self._sending = asyncio.Lock()
         self._flush_is_due = False
         self._closed = False
@@ -285,9 +277,8 @@ class Connection:
     def push(self, topic: str, number: int, publication: int, payload: dict[str, Any]) -> None:
         """Queue one event for a peer that subscribed to its topic.
 
-        Behind the answer to a call that is running, and a moment behind it: that answer may be older than the event.
-        GDK forgets what it knew of an account at an event, on one thread, and keeps an answer as the newest truth on
-        another; an event on the heels of an answer can overtake it there, and then nothing corrects it.
+        Behind the answer to a call that is running: its answer may be older than the event. GDK forgets what it knew
+        of an account at an event, and an answer that comes after it counts as new, for as long as nothing happens.
         """
         if self._closed or self._peer.state is not wamp.State.OPEN or self._topics.get(number) != topic:
             return
@@ -295,17 +286,9 @@ class Connection:
             log.info("peer does not read peer=%s", self.session.peer)
             self._spawn(self.drop(CLOSE_POLICY))
             return
-        now = time.monotonic()
-        if self._is_calling or now < self._quiet_until:
-            if not self._held:
-                self._held_since = now
+        if self._is_calling:
             self._held.append((topic, number, publication, payload))
-            if not self._is_calling:
-                self._release_after(self._quiet_until - now)
             return
-        self._send_event(number, publication, payload)
-
-    def _send_event(self, number: int, publication: int, payload: dict[str, Any]) -> None:
         self._peer.event(number, publication, payload)
         self._outgoing.extend(self._peer.data_to_send())
         if not self._flush_is_due:
@@ -372,29 +355,9 @@ class Connection:
             await self._answer(call)
         finally:
             self._is_calling = False
-            now, grace = time.monotonic(), self._hub.event_grace
-            self._quiet_until = now + grace
-            if self._held and (not grace or now - self._held_since > _LONGEST_HOLD_SECONDS):
-                # Somebody who never stops calling hears of the world all the same.
-                self._release()
-            elif self._held:
-                self._release_after(grace)
-
-    def _release_after(self, seconds: float) -> None:
-        """Send the held events a little later, unless that is arranged already."""
-        if not self._release_is_due:
-            self._release_is_due = True
-            asyncio.get_running_loop().call_later(seconds, self._release)
-
-    def _release(self) -> None:
-        self._release_is_due = False
-        if self._is_calling or self._closed:
-            # The end of the call arranges it anew.
-            return
-        held, self._held = self._held, []
-        for topic, number, publication, payload in held:
-            if self._peer.state is wamp.State.OPEN and self._topics.get(number) == topic:
-                self._send_event(number, publication, payload)
+            held, self._held = self._held, []
+            for event in held:
+                self.push(*event)
 
     async def _answer(self, call: wamp.Call) -> None:
         if self._hub.stopping:
