@@ -30,6 +30,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from amp0.server.refusal import Refusal, ServerBusy, StoreUnavailable
+from amp0.server.store import asset_schema as _asset_schema  # noqa: F401 (its tables belong to the schema)
 from amp0.server.store import schema
 
 log = logging.getLogger("amp0.server.store")
