@@ -17,7 +17,7 @@ from amp0.elements.sighash import SIGHASH_ALL, SighashCache
 from amp0.elements.transaction import OutPoint, Transaction, TxIn, TxOut
 from amp0.network import Network
 from amp0.server.cosign_checks import PLACEHOLDER, Limits
-from amp0.server.cosigner import Cosigner, Gate, Request
+from amp0.server.cosigner import Cosigner, Gate, Recorder, Request
 from amp0.server.keys import ServiceKeys
 from amp0.server.store import schema
 from amp0.server.store.engine import Store
@@ -101,13 +101,21 @@ class World:
         limits: Limits | None = None,
         faults: Callable[[str], None] | None = None,
         gates: Sequence[Gate] = (),
+        recorders: Sequence[Recorder] = (),
     ) -> None:
         self.store = Store.open(url, faults=faults)
         self.keys = ServiceKeys.test_key()
         self.chain = FakeChain()
         self.now = 1_700_000_000.0
         self.cosigner = Cosigner(
-            self.store, self.keys, self.chain, policy_asset=LBTC, clock=lambda: self.now, limits=limits, gates=gates
+            self.store,
+            self.keys,
+            self.chain,
+            policy_asset=LBTC,
+            clock=lambda: self.now,
+            limits=limits,
+            gates=gates,
+            recorders=recorders,
         )
         self._counter = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,6 +17,7 @@ from amp0.server.cosign_checks import PLACEHOLDER, Limits, Spend
 from amp0.server.cosigner import Door, Request
 from amp0.server.refusal import AlreadySigned, ChainUnavailable, NotAllowed, NotFound, ServerBusy, SpentInput
 from amp0.server.store import schema
+from amp0.server.store.engine import Store
 from tests.server.cosigning import OTHER, STRANGER_KEY, Payment, World
 
 
@@ -254,7 +256,10 @@ class Budget:
     def __init__(self) -> None:
         self.seen: list[Spend] = []
 
-    def decide(self, db: Connection, spend: Spend, request: Request) -> None:
+    def prepare(self, spend: Spend, request: Request) -> None:
+        pass
+
+    def decide(self, db: Connection, spend: Spend, request: Request, prepared: object | None) -> None:
         self.seen.append(spend)
         name = f"passed {request.door.value}"
         if db.execute(sa.select(schema.service).where(schema.service.c.name == name)).first() is not None:
@@ -285,3 +290,54 @@ def test_a_gate_decides_inside_the_transaction_and_what_a_refusal_leaves_is_kept
     assert len(gate.seen) == 2
     # Another door is the same gate's to tell apart.
     assert not world.cosigner.cosign(second.request(door=Door.SEND)).again
+
+
+class Oracle(Budget):
+    """A gate that has to ask somebody first, and a book that is kept with the decision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store: Store | None = None
+        self.handed: list[object] = []
+        self.replacing: list[Txid] = []
+
+    def prepare(self, spend: Spend, request: Request) -> None:
+        assert self.store is not None
+        # Whoever waits must not hold the one writer: with a transaction open, this would never return.
+        with self.store.transaction():
+            self.handed.append(spend.tx.txid())
+
+    def record(self, db: Connection, spend: Spend) -> None:
+        note(db, f"booked {spend.tx.txid()}")
+
+    def replaced(self, db: Connection, txids: Sequence[Txid]) -> None:
+        self.replacing += txids
+
+
+def test_a_gate_asks_before_the_transaction_and_decides_inside() -> None:
+    gate = Oracle()
+    world = World(gates=[gate], recorders=[gate])
+    gate.store = world.store
+    alice = world.wallet("alice")
+    coin = world.fund(alice)
+    first = world.pay([coin])
+    world.cosigner.cosign(first.request())
+    assert gate.handed == [first.tx.txid()]
+    # What the gate refuses is in nobody's books.
+    with pytest.raises(NotAllowed):
+        world.cosigner.cosign(world.pay([world.fund(alice, pointer=2)]).request())
+    with world.store.snapshot() as db:
+        names = set(db.execute(sa.select(schema.service.c.name)).scalars())
+    assert names == {"passed delayed_signature", "refused", f"booked {first.tx.txid()}"}
+    assert gate.replacing == []
+
+
+def test_books_learn_what_a_decision_replaces() -> None:
+    book = Oracle()
+    world = World(recorders=[book])
+    coin = world.fund(world.wallet("alice"))
+    first = world.pay([coin])
+    world.cosigner.cosign(first.request())
+    world.now += Limits().replace_after + 1
+    world.cosigner.cosign(world.pay([coin], 50_000).request())
+    assert book.replacing == [first.tx.txid()]

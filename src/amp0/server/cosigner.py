@@ -115,13 +115,32 @@ class Door(enum.Enum):
 class Gate(Protocol):
     """A rule that every new transaction must pass, whichever door it came through."""
 
-    def decide(self, db: Connection, spend: Spend, request: Request) -> None:
+    def prepare(self, spend: Spend, request: Request) -> object | None:
+        """Ask whoever has to be asked, before the deciding transaction: here a gate may wait, and decides nothing.
+
+        What it returns is handed to :meth:`decide`, which must not believe that anything is still as it was.
+        """
+        ...
+
+    def decide(self, db: Connection, spend: Spend, request: Request, prepared: object | None) -> None:
         """Look at a proven spend inside the deciding transaction, and raise a refusal or let it pass.
 
         What it writes becomes durable together with the decision, or not at all. A refusal whose ``aftermath`` is
         set has that called after the rollback, still inside the transaction: a wrong guess is counted although
         nothing else happened, and before anybody else can guess.
         """
+        ...
+
+
+class Recorder(Protocol):
+    """Whoever keeps books of what is signed, written in the transaction of the decision."""
+
+    def record(self, db: Connection, spend: Spend) -> None:
+        """Take a spend that is being decided on into the books."""
+        ...
+
+    def replaced(self, db: Connection, txids: Sequence[Txid]) -> None:
+        """Earlier decisions that the one being taken replaces; called before :meth:`record`."""
         ...
 
 
@@ -165,6 +184,7 @@ class Cosigner:
         clock: Callable[[], float],
         limits: Limits | None = None,
         gates: Sequence[Gate] = (),
+        recorders: Sequence[Recorder] = (),
     ) -> None:
         self._store = store
         self._keys = keys
@@ -173,6 +193,7 @@ class Cosigner:
         self._clock = clock
         self._limits = limits or Limits()
         self._gates = tuple(gates)
+        self._recorders = tuple(recorders)
         self._working = threading.BoundedSemaphore(self._limits.workers)
         self._waiting = threading.BoundedSemaphore(self._limits.workers + self._limits.max_waiting)
         self._failures = Attempts(_SECONDS_PER_OUTPUT, clock)
@@ -192,7 +213,8 @@ class Cosigner:
         if not again:
             self._ask_about_earlier(tx, own)
             spend = self._open(tx, spent, own, request.nonces)
-            again = self._decide_and_record(spend, request)
+            prepared = [gate.prepare(spend, request) for gate in self._gates]
+            again = self._decide_and_record(spend, request, prepared)
         return self._sign(tx, own, digests, again=again)
 
     def again(self, txid: Txid) -> Cosigned:
@@ -400,7 +422,7 @@ class Cosigner:
             if self._chain.fetch(txid) is not None:
                 raise _already_signed(txid)
 
-    def _decide_and_record(self, spend: Spend, request: Request) -> bool:
+    def _decide_and_record(self, spend: Spend, request: Request, prepared: Sequence[object | None]) -> bool:
         """Decide on facts read inside one transaction, and record. True when it was on record already."""
         tx = spend.tx
         refused: Refusal | None = None
@@ -414,9 +436,13 @@ class Cosigner:
             self._check_replaceable(db, earlier)
             try:
                 with db.begin_nested():
-                    for gate in self._gates:
-                        gate.decide(db, spend, request)
+                    for gate, answer in zip(self._gates, prepared, strict=True):
+                        gate.decide(db, spend, request, answer)
                     self._record(db, spend, earlier)
+                    for recorder in self._recorders:
+                        if earlier:
+                            recorder.replaced(db, earlier)
+                        recorder.record(db, spend)
             except Refusal as refusal:
                 if refusal.aftermath is None:
                     raise

@@ -29,6 +29,8 @@ NETWORKS = {
     "liquidregtest": Network.regtest_default,
 }
 
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
 # A transaction of 400,000 weight units has fewer bytes than that, and hex doubles them.
 MEBIBYTE = 1024 * 1024
 
@@ -168,6 +170,29 @@ class Settings:
     clock_tolerance_seconds: float = 300.0
     """How far the clock may stray in an hour before nothing that loosens two-factor is done."""
 
+    public_api_url: str | None = None
+    """Where issuers find ``/api``, as their tools are told; by default what their request was sent to."""
+    api_token_seconds: int | None = None
+    """Life of an issuer's token; without it, a token lives until it is replaced."""
+    confirmations: int = 2
+    """Confirmations that the transaction of a distribution, reissuance or burn needs before it is taken."""
+    lost_after_seconds: int = 120
+    """How long an output of a managed asset may be unexplained, once confirmed, before it counts as lost."""
+    issue_fee_rate: int = 100
+    """Fee rate of issuances, satoshi per 1,000 virtual bytes."""
+    fee_wallet_low: int = 100_000
+    """Satoshi of L-BTC in the wallet that pays for issuances below which the server says so."""
+    asset_registry_url: str | None = None
+    """Where issued assets are registered publicly; without one, nothing is."""
+    authorization_seconds: float = 7.0
+    """Longest wait for an issuer's authorization endpoint; clients give a call ten seconds."""
+    authorization_private: bool = False
+    """Whether authorization endpoints may be private addresses and plain http: for a network of one's own only."""
+    preflight_requests: int = 60
+    """Pre-flight questions a wallet may ask at once."""
+    preflight_refill_seconds: float = 1.0
+    """Time in which one more is given back."""
+
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise ConfigError(f"network {self.network!r} is unknown; choose one of {', '.join(NETWORKS)}")
@@ -178,6 +203,8 @@ class Settings:
             raise ConfigError("give passphrase_file or passphrase_fd, not both")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, bool):
+                continue
             if isinstance(value, int | float) and value <= 0 and field.name != "passphrase_fd":
                 raise ConfigError(f"{field.name} must be above zero, not {value}")
 
@@ -288,10 +315,14 @@ def _parse(name: str, kind: str, text: str) -> Any:
             return tuple(part.strip() for part in text.split(",") if part.strip())
         if kind.startswith("Path"):
             return Path(text)
+        if kind.startswith("bool"):
+            return _FLAGS[text.lower()]
         if kind.startswith("int"):
             return int(text)
         if kind.startswith("float"):
             return float(text)
         return text
+    except KeyError:
+        raise ConfigError(f"{name}={text!r} is neither true nor false") from None
     except (ValueError, InvalidInput):
         raise ConfigError(f"{name}={text!r} is not a number") from None

@@ -238,7 +238,7 @@ asset_txs = Table(
     Column("block_time", BigInteger, nullable=True),
     Column("seen_at", BigInteger, nullable=False, comment="when it was first known here"),
     Column("kind", String(16), nullable=False, comment="issuance, reissuance, distribution, burn or transfer"),
-    Column("issued", BigInteger, nullable=True, comment="newly issued here; NULL: hidden, its opening is not known yet"),
+    Column("issued", BigInteger, nullable=True, comment="newly issued; NULL: hidden, and not known yet"),
     Column("burned", BigInteger, nullable=False),
     CheckConstraint("state IN (0, 1, 2, 3)", name="state"),
     CheckConstraint("(state = 1) = (height IS NOT NULL)", name="height"),

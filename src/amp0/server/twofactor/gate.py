@@ -21,7 +21,10 @@ class SpendGate:
     def __init__(self, factors: Factors) -> None:
         self._factors = factors
 
-    def decide(self, db: Connection, spend: Spend, request: Request) -> None:
+    def prepare(self, spend: Spend, request: Request) -> None:
+        """Nobody has to be asked beforehand: a code is looked at where it is used up."""
+
+    def decide(self, db: Connection, spend: Spend, request: Request, prepared: object | None) -> None:
         """Let the spend pass, or raise a refusal."""
         factors = self._factors
         held = frozen.among(db, [spend.tx.vin[item.index].prevout for item in spend.own])

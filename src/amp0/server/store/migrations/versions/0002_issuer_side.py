@@ -309,12 +309,7 @@ def upgrade() -> None:
         sa.Column(
             "kind", sa.String(length=16), nullable=False, comment="issuance, reissuance, distribution, burn or transfer"
         ),
-        sa.Column(
-            "issued",
-            sa.BigInteger(),
-            nullable=True,
-            comment="newly issued here; NULL: hidden, its opening is not known yet",
-        ),
+        sa.Column("issued", sa.BigInteger(), nullable=True, comment="newly issued; NULL: hidden, and not known yet"),
         sa.Column("burned", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
             "kind IN ('issuance', 'reissuance', 'distribution', 'burn', 'transfer')", name=op.f("ck_asset_txs_kind")
