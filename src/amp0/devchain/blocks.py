@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from amp0.elements import wally
-from amp0.elements.block import DYNAFED_FLAG, BlockHeader, DynafedParams, InvalidHeader
+from amp0.elements.block import DYNAFED_FLAG, BlockHeader, DynafedParams
 from amp0.elements.hashes import BlockHash, sha256, sha256d
 from amp0.elements.script import push, push_number
 from amp0.elements.transaction import (
@@ -194,7 +194,7 @@ class Block:
         try:
             header = BlockHeader.read(reader)
             transactions = tuple([Transaction.read(reader) for _ in range(reader.count(11))])
-        except (InvalidHeader, InvalidTransaction) as error:
+        except (InvalidBlock, InvalidTransaction) as error:
             raise InvalidBlock(f"not a block: {error}") from None
         if reader.remaining:
             raise InvalidBlock(f"{reader.remaining} bytes follow the block")

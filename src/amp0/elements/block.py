@@ -25,9 +25,6 @@ DYNAFED_FLAG = 0x80000000
 MAX_HEADER_BYTES = 1_000_000
 """More than any signing witness or federation script can need."""
 
-InvalidHeader = InvalidBlock
-"""The error of this module under a narrower name."""
-
 
 def merkle_root(txids: Sequence[bytes]) -> bytes:
     """Bitcoin's merkle root of transaction ids, 32 bytes in internal order."""

@@ -16,8 +16,8 @@ from typing import Protocol
 import httpx
 
 from amp0.chain.elements_rpc import ElementsRpc
-from amp0.elements.block import BlockHeader
-from amp0.elements.hashes import BlockHash, Txid, sha256d
+from amp0.elements.block import BlockHeader, merkle_root
+from amp0.elements.hashes import BlockHash, Txid
 from amp0.elements.transaction import Reader, Transaction
 from amp0.errors import BroadcastRejected, ChainError, InvalidInput
 from amp0.server.chainindex import Block
@@ -48,16 +48,6 @@ def parse_block(raw: bytes, expected: BlockHash) -> Block:
     if header.block_hash() != expected or merkle_root([tx.txid() for tx in transactions]) != header.merkle:
         raise ChainUnavailable(f"The chain source sent another block than {expected}")
     return Block(header.height(), expected, header.previous, header.time(), transactions)
-
-
-def merkle_root(hashes: list[Txid]) -> bytes:
-    """Bitcoin's merkle root of transaction ids, internal order."""
-    row: list[bytes] = list(hashes)
-    while len(row) > 1:
-        if len(row) % 2:
-            row.append(row[-1])
-        row = [sha256d(row[i] + row[i + 1]) for i in range(0, len(row), 2)]
-    return row[0] if row else bytes(32)
 
 
 class ChainSource(Protocol):
