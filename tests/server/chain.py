@@ -7,11 +7,10 @@ from pathlib import Path
 
 import httpx
 
-from amp0.elements.block import BlockHeader
+from amp0.elements.block import BlockHeader, merkle_root
 from amp0.elements.hashes import BlockHash, Txid
 from amp0.elements.transaction import OutPoint, Reader, Transaction, TxIn, TxOut, compact_size
 from amp0.network import Network
-from amp0.server.chainsource import merkle_root
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 GENESIS = json.loads((VECTORS / "liquidregtest-blocks.json").read_text())["blocks"][0]
