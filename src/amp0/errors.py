@@ -21,10 +21,12 @@
     │     ├─ AlteredTransaction   the cosigner returned another transaction than it was sent
     │     └─ SuspiciousIndex      the server's last index jumps further than is believed
     ├─ ConnectionFailed           the network or the peer is away: worth retrying
-    │  └─ ConnectionTimeout
+    │  ├─ ConnectionTimeout
+    │  └─ ServerBusy              the server asks to come back later
     ├─ CallFailed                 the server answered, and the answer is no
     │  ├─ LoginFailed
     │  ├─ CosignRefused
+    │  ├─ IssuerRefused           the issuer API says no
     │  ├─ TwoFactorRequired       a second factor has to agree, and no code was given
     │  ├─ WrongTwoFactorCode
     │  └─ TwoFactorLocked         too many wrong codes: none is looked at for a while
@@ -54,7 +56,7 @@ The refusals of the server live beside its one table of error URIs, in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class Amp0Error(Exception):
@@ -161,6 +163,14 @@ class ConnectionTimeout(ConnectionFailed):
     """The peer did not answer within the deadline."""
 
 
+class ServerBusy(ConnectionFailed):
+    """The server has too much to do, or was asked too often; ``retry_after`` is the seconds that it asks to wait."""
+
+    def __init__(self, text: str, *, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
 class CallFailed(Amp0Error):
     """The server answered a call with an error.
 
@@ -201,6 +211,23 @@ class CosignRefused(CallFailed):
         self.code = code
         self.reasons = tuple(reasons)
         self.retryable = retryable
+
+
+class IssuerRefused(CallFailed):
+    """The issuer API answered with an error.
+
+    ``status`` is the HTTP status: 400 for input or a state of things that does not allow it, 403 for what this login
+    may not do, 404 for what is not there (or not this issuer's). ``fields`` holds the server's texts by the field
+    they are about, where it named any; ``endpoint`` is the method and path.
+    """
+
+    def __init__(
+        self, text: str, *, status: int, endpoint: str = "", fields: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        super().__init__(text, name=str(status), procedure=endpoint)
+        self.status = status
+        self.endpoint = endpoint
+        self.fields = {name: tuple(texts) for name, texts in (fields or {}).items()}
 
 
 class TwoFactorRequired(CallFailed):
