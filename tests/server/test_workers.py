@@ -1,4 +1,4 @@
-"""Shared commits: what comes while others are written is written next, together."""
+"""Shared commits: what comes while others are written is written next, together; and places for slow work."""
 
 from __future__ import annotations
 
@@ -145,3 +145,62 @@ def test_a_login_that_has_to_be_stretched_keeps_nobody_waiting(monkeypatch: pyte
             await waiting
 
     in_world(scene, url=f"sqlite:///{tmp_path / 'x.sqlite'}")
+
+
+# -- slow work -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_slow_work_that_waits_for_somebody_leaves_its_place_to_another(leaves: bool) -> None:
+    """An issuer's endpoint that does not answer must not keep everybody else's signatures waiting."""
+
+    async def play() -> list[str]:
+        workers = Workers(Settings(cosign_workers=1))
+        waiting, answered, order = threading.Event(), threading.Event(), []
+
+        def asks() -> None:
+            if leaves:
+                with workers.away():
+                    waiting.set()
+                    assert answered.wait(10)
+            else:
+                waiting.set()
+                assert not answered.wait(0.2)
+            order.append("asks")
+
+        first = asyncio.create_task(workers.slow(asks))
+        await asyncio.to_thread(waiting.wait, 10)
+        second = asyncio.create_task(workers.slow(lambda: (order.append("works"), answered.set())))
+        await asyncio.gather(first, second)
+        workers.close()
+        return order
+
+    assert asyncio.run(play()) == (["works", "asks"] if leaves else ["asks", "works"])
+
+
+def test_only_as_many_work_at_once_as_there_are_places() -> None:
+    async def play() -> int:
+        workers = Workers(Settings(cosign_workers=2))
+        lock, now, most = threading.Lock(), 0, 0
+
+        def work() -> None:
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            threading.Event().wait(0.01)
+            with lock:
+                now -= 1
+
+        await asyncio.gather(*(workers.slow(work) for _ in range(8)))
+        workers.close()
+        return most
+
+    assert asyncio.run(play()) == 2
+
+
+def test_elsewhere_nobody_has_a_place_to_leave() -> None:
+    workers = Workers(Settings())
+    with workers.away():
+        pass
+    workers.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from amp0.server.refusal import ServerBusy
@@ -17,6 +19,8 @@ B = TypeVar("B")
 
 _SENDING_WORKERS = 3
 """Threads that wait for mail relays and webhooks; the upkeep of two-factor takes one of them at times."""
+_AWAY_WORKERS = 8
+"""Further threads for slow work that waits for somebody else meanwhile; see :meth:`Workers.away`."""
 
 
 class Workers:
@@ -27,7 +31,10 @@ class Workers:
         # One, because the interpreter runs one at a time: with four of them, the loop gets every fifth turn.
         self._quick = ThreadPoolExecutor(1, thread_name_prefix="amp0-quick")
         self._ordinary = ThreadPoolExecutor(settings.workers, thread_name_prefix="amp0-call")
-        self._slow = ThreadPoolExecutor(settings.cosign_workers, thread_name_prefix="amp0-cosign")
+        # More threads than may work at once: those that are away leave their place to another.
+        self._slow = ThreadPoolExecutor(settings.cosign_workers + _AWAY_WORKERS, thread_name_prefix="amp0-cosign")
+        self._hands = threading.Semaphore(settings.cosign_workers)
+        self._in_hand = threading.local()
         self._sending = ThreadPoolExecutor(_SENDING_WORKERS, thread_name_prefix="amp0-factor")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="amp0-write")
         self._slow_places = settings.max_waiting_cosigns + settings.cosign_workers
@@ -38,10 +45,34 @@ class Workers:
         if self._slow_taken >= self._slow_places:
             raise ServerBusy("The server has more transactions to check than it can; try again in a moment")
         self._slow_taken += 1
+
+        def in_turn() -> T:
+            with self._hands:
+                self._in_hand.yes = True
+                try:
+                    return work()
+                finally:
+                    self._in_hand.yes = False
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._slow, work)
+            return await asyncio.get_running_loop().run_in_executor(self._slow, in_turn)
         finally:
             self._slow_taken -= 1
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """For slow work that waits for somebody out of the house: another may work meanwhile.
+
+        Elsewhere than in a thread of :meth:`slow` it does nothing.
+        """
+        if not getattr(self._in_hand, "yes", False):
+            yield
+            return
+        self._hands.release()
+        try:
+            yield
+        finally:
+            self._hands.acquire()
 
     async def quick(self, work: Callable[[], T]) -> T:
         """Run something that takes a millisecond or less; whatever takes longer would hold up all of these."""
