@@ -1,0 +1,158 @@
+"""Assets that were issued here: finding, showing, naming and deleting them. Owns the table ``assets``.
+
+An asset exists for the API once its issuance is signed; one whose issuance the chain refused (state ``failed``) never
+did. Deleting an asset hides it from the API, and nothing else: its rules hold on, because deleting must be no way to
+loosen them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from amp0.elements.hashes import Txid, asset_id_to_str
+from amp0.protocol.issuer import Asset
+from amp0.server.issuer.desk import Call, Principal, Role
+from amp0.server.issuer.refusals import Detail, NothingHere
+from amp0.server.store import asset_schema
+
+SIGNED, SENT, FAILED = "signed", "sent", "failed"
+"""States of an issuance: durable here, taken by the chain, refused by it."""
+
+_assets = asset_schema.assets
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRow:
+    """One asset. Ids are 32 bytes in internal order, amounts satoshi, times seconds since 1970."""
+
+    id: int
+    uuid: str
+    issuer_id: int
+    creator_id: int
+    asset_id: bytes
+    token_id: bytes | None
+    """The reissuance token; None when it is not reissuable."""
+    entropy: bytes
+    name: str
+    ticker: str | None
+    precision: int
+    domain: str | None
+    pubkey: bytes | None
+    contract: str
+    is_confidential: bool
+    """Whether the issued amount is hidden on the chain."""
+    transfer_restricted: bool
+    is_locked: bool
+    is_authorized: bool
+    is_registered: bool
+    authorization_endpoint: str | None
+    memo: str
+    checks_sender_categories: bool
+    loosening_delay: int
+    required_approvals: int
+    policy_version: int
+    state: str
+    issue_txid: Txid
+    issue_vin: int
+    asset_vout: int
+    token_vout: int | None
+    issued: int
+    tokens: int
+    destination_address: str
+    token_address: str
+    created_at: int
+    deleted_at: int | None
+
+    @classmethod
+    def of(cls, row: sa.Row[Any]) -> AssetRow:
+        """From a row of :data:`COLUMNS`."""
+        values = {name: convert(getattr(row, name)) for name, convert in _CONVERT.items()}
+        return cls(**values)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _maybe_bytes(value: Any) -> Any:
+    return None if value is None else bytes(value)
+
+
+_BY_TYPE: dict[str, Callable[[Any], Any]] = {
+    "bool": bool,
+    "bytes": bytes,
+    "bytes | None": _maybe_bytes,
+    "Txid": Txid,
+}
+_CONVERT = {field.name: _BY_TYPE.get(str(field.type), _same) for field in fields(AssetRow)}
+COLUMNS = [_assets.c[field.name] for field in fields(AssetRow)]
+"""All columns but the raw transaction."""
+
+
+# --- finding -------------------------------------------------------------------------------------------------------
+
+
+def find(call: Call, uuid: str | None = None) -> AssetRow:
+    """The asset of ``uuid``, or of ``{asset_uuid}`` in the path, if the caller may work on it.
+
+    Raises :class:`NothingHere` for another issuer's, a deleted and an unknown one alike, and 403 for a manager who was
+    not given it.
+    """
+    text = call.path["asset_uuid"] if uuid is None else uuid
+    row = call.db.execute(sa.select(*COLUMNS).where(_assets.c.uuid == text, _visible(call.who))).one_or_none()
+    if row is None:
+        raise NothingHere("there is no such asset")
+    if call.who.role is Role.MANAGER and row.id not in call.who.assets:
+        raise Detail(403, "This manager was not given this asset; the issuer can add it")
+    return AssetRow.of(row)
+
+
+def load(db: Connection, asset: int) -> AssetRow:
+    """The asset of a row number, deleted or not."""
+    return AssetRow.of(db.execute(sa.select(*COLUMNS).where(_assets.c.id == asset)).one())
+
+
+def visible_to(db: Connection, principal: Principal) -> list[AssetRow]:
+    """The assets somebody works on, oldest first."""
+    query = sa.select(*COLUMNS).where(_visible(principal)).order_by(_assets.c.id)
+    rows = (AssetRow.of(row) for row in db.execute(query))
+    return [row for row in rows if principal.role is Role.ISSUER or row.id in principal.assets]
+
+
+def _visible(principal: Principal) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        _assets.c.issuer_id == principal.issuer_id, _assets.c.deleted_at.is_(None), _assets.c.state != FAILED
+    )
+
+
+def requirements(db: Connection, asset: int) -> list[int]:
+    """Ids of the categories that a holder of the asset has to be in, all of them."""
+    table = asset_schema.category_assets
+    query = sa.select(table.c.category_id).where(table.c.asset == asset).order_by(table.c.category_id)
+    return list(db.execute(query).scalars())
+
+
+def to_wire(db: Connection, row: AssetRow) -> Asset:
+    """An asset as the API shows it."""
+    return Asset(
+        name=row.name,
+        asset_uuid=row.uuid,
+        issuer=row.issuer_id,
+        asset_id=asset_id_to_str(row.asset_id),
+        reissuance_token_id=None if row.token_id is None else asset_id_to_str(row.token_id),
+        requirements=requirements(db, row.id),
+        ticker=row.ticker,
+        precision=row.precision,
+        domain=row.domain,
+        pubkey=None if row.pubkey is None else row.pubkey.hex(),
+        is_registered=row.is_registered,
+        is_authorized=row.is_authorized,
+        is_locked=row.is_locked,
+        issuer_authorization_endpoint=row.authorization_endpoint,
+        transfer_restricted=row.transfer_restricted,
+    )
