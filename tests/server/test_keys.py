@@ -13,7 +13,15 @@ from amp0.elements import script, wally
 from amp0.elements.keys import ExtendedKey
 from amp0.errors import ConfigError, InvalidInput
 from amp0.network import TEST_SERVICE_CHAIN_CODE, TEST_SERVICE_PUBKEY
-from amp0.server.keys import KEY_FILE, ServiceKeys, create_key_file, load_key_file
+from amp0.server.keys import (
+    FEE_WALLET_KEY,
+    KEY_FILE,
+    ServiceKeys,
+    create_key_file,
+    create_seed_file,
+    load_key_file,
+    load_seed_file,
+)
 
 GAIT_PATH = bytes.fromhex(
     "5856d4bbb94724768c337e1cc547b48df2b68068b9399f1c2d84f1a6c5824eb4"
@@ -143,3 +151,21 @@ def test_a_wrong_passphrase_and_a_damaged_file_are_refused(tmp_path: Path) -> No
         load_key_file(path, b"correct horse", main=False)
     with pytest.raises(ConfigError):
         load_key_file(tmp_path / "missing", b"correct horse", main=False)
+
+
+def test_one_kind_of_key_does_not_open_as_another(tmp_path: Path) -> None:
+    """A fee wallet's file in the place of the service key's would make a server that nobody has an account with."""
+    fees, service = tmp_path / "fees", tmp_path / "service"
+    seed = create_seed_file(fees, b"correct horse", os.urandom, what=FEE_WALLET_KEY)
+    assert load_seed_file(fees, b"correct horse", what=FEE_WALLET_KEY) == seed
+    assert fees.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ConfigError, match="no service key"):
+        load_key_file(fees, b"correct horse", main=False)
+    create_key_file(service, b"correct horse", os.urandom, main=False)
+    with pytest.raises(ConfigError, match="no fee wallet key"):
+        load_seed_file(service, b"correct horse", what=FEE_WALLET_KEY)
+    # Nor when the name in the file is changed: the box is bound to it.
+    renamed = json.loads(fees.read_text()) | {"format": "amp0 service key 1"}
+    fees.write_text(json.dumps(renamed))
+    with pytest.raises(ConfigError, match="passphrase"):
+        load_key_file(fees, b"correct horse", main=False)

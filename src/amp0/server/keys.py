@@ -6,7 +6,8 @@ knows of private keys, and it hands out none.
 
 The file is JSON: scrypt parameters, and AES-256-GCM of the 32-byte seed under the key that scrypt makes of the
 passphrase. Who can read the file and knows the passphrase can sign for every account, so the file belongs to one user
-(mode 0600) and the passphrase to another place.
+(mode 0600) and the passphrase to another place. The wallet that pays for issuances has a seed of its own beside it, in
+a file of the same kind, under the same passphrase.
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ from amp0.network import TEST_SERVICE_PUBKEY, TEST_SERVICE_SEED
 from amp0.protocol.credentials import service_path
 
 KEY_FILE = "service.key"
+FEE_WALLET_FILE = "fee-wallet.key"
+
+SERVICE_KEY, FEE_WALLET_KEY = "service key", "fee wallet key"
+"""Kinds of key files."""
 
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 1 << 15, 8, 1
 _SCRYPT_MEMORY = 256 * 1024 * 1024
-_FORMAT = "amp0 service key 1"
 _PUBLIC_ACCOUNTS = 4096
 _PRIVATE_ACCOUNTS = 256
 
@@ -109,13 +113,30 @@ def create_key_file(path: Path, passphrase: bytes, random: Callable[[int], bytes
 
     Raises :class:`ConfigError` when the file exists or cannot be written.
     """
+    return ServiceKeys.from_seed(create_seed_file(path, passphrase, random), main=main)
+
+
+def load_key_file(path: Path, passphrase: bytes, *, main: bool) -> ServiceKeys:
+    """Open the service key. Raises :class:`ConfigError` for a wrong passphrase, a damaged file, and for a file that
+    other users may read."""
+    return ServiceKeys.from_seed(load_seed_file(path, passphrase), main=main)
+
+
+def create_seed_file(
+    path: Path, passphrase: bytes, random: Callable[[int], bytes], *, what: str = SERVICE_KEY
+) -> bytes:
+    """Make a new seed (32 bytes) and keep it in ``path``, durably, before it is used. ``what`` it is stands in the
+    file, and one kind does not open as another.
+
+    Raises :class:`ConfigError` when the file exists or cannot be written.
+    """
     if not passphrase:
-        raise ConfigError("the service key needs a passphrase; name a file or descriptor that holds it")
+        raise ConfigError(f"the {what} needs a passphrase; name a file or descriptor that holds it")
     seed, salt, nonce = random(32), random(16), random(12)
-    head = {"format": _FORMAT, "scrypt": [_SCRYPT_N, _SCRYPT_R, _SCRYPT_P], "salt": salt.hex()}
+    head = {"format": _format(what), "scrypt": [_SCRYPT_N, _SCRYPT_R, _SCRYPT_P], "salt": salt.hex()}
     box = AESGCM(_stretch(passphrase, salt, _SCRYPT_N, _SCRYPT_R, _SCRYPT_P)).encrypt(nonce, seed, _bound(head))
-    keys = ServiceKeys.from_seed(seed, main=main)
-    content = {**head, "nonce": nonce.hex(), "box": box.hex(), "fingerprint": keys.fingerprint.hex()}
+    fingerprint = ExtendedKey.from_seed(seed, main=False).fingerprint()
+    content = {**head, "nonce": nonce.hex(), "box": box.hex(), "fingerprint": fingerprint.hex()}
     # Written beside and linked into place, so that a crash leaves the whole file or none, and never two.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -135,33 +156,36 @@ def create_key_file(path: Path, passphrase: bytes, random: Callable[[int], bytes
         finally:
             os.close(folder)
     except OSError as error:
-        raise ConfigError(f"the service key cannot be kept in {path}: {error}") from None
-    return keys
+        raise ConfigError(f"the {what} cannot be kept in {path}: {error}") from None
+    return seed
 
 
-def load_key_file(path: Path, passphrase: bytes, *, main: bool) -> ServiceKeys:
-    """Open the service key. Raises :class:`ConfigError` for a wrong passphrase, a damaged file, and for a file that
-    other users may read."""
+def load_seed_file(path: Path, passphrase: bytes, *, what: str = SERVICE_KEY) -> bytes:
+    """The seed (32 bytes) in a file. Raises :class:`ConfigError` for a wrong passphrase, a damaged file, another kind
+    of key, and for a file that other users may read."""
     try:
         with path.open("rb") as file:
             if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
-                raise ConfigError(f"other users can read the service key {path}; run: chmod 600 on it")
+                raise ConfigError(f"other users can read the {what} {path}; run: chmod 600 on it")
             content = json.loads(file.read(16 * 1024))
         n, r, p = content["scrypt"]
         salt, nonce, box = (bytes.fromhex(content[name]) for name in ("salt", "nonce", "box"))
         head = {name: content[name] for name in ("format", "scrypt", "salt")}
-        if content["format"] != _FORMAT or (n, r, p) != (_SCRYPT_N, _SCRYPT_R, _SCRYPT_P):
-            raise ConfigError(f"{path} is a service key of another release")
-        seed = AESGCM(_stretch(passphrase, salt, n, r, p)).decrypt(nonce, box, _bound(head))
+        if content["format"] != _format(what) or (n, r, p) != (_SCRYPT_N, _SCRYPT_R, _SCRYPT_P):
+            raise ConfigError(f"{path} is a {what} of another release, or no {what}")
+        return AESGCM(_stretch(passphrase, salt, n, r, p)).decrypt(nonce, box, _bound(head))
     except Amp0Error:
         raise
     except OSError as error:
-        raise ConfigError(f"the service key cannot be read: {error}") from None
+        raise ConfigError(f"the {what} cannot be read: {error}") from None
     except InvalidTag:
         raise ConfigError(f"the passphrase does not open {path}, or the file is damaged") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"{path} is damaged; restore it from its copy") from None
-    return ServiceKeys.from_seed(seed, main=main)
+
+
+def _format(what: str) -> str:
+    return f"amp0 {what} 1"
 
 
 def _stretch(passphrase: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
