@@ -16,7 +16,7 @@ from amp0.server.issuer.desk import Call, Desk, Principal, Role
 from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused
 from amp0.server.policy import changes, loosening
 from amp0.server.policy.apply import Action, Content
-from amp0.server.policy.changes import CANCELLED, EFFECTIVE, PENDING, Change
+from amp0.server.policy.changes import CANCELLED, EFFECTIVE, PENDING, Approval, Change
 from amp0.server.store import asset_schema as tables
 from amp0.server.store.engine import Store
 
@@ -333,9 +333,9 @@ def test_c08_time_in_which_the_server_did_not_run_is_added(office: Office) -> No
 def test_approvals_of_others_let_a_loosening_through(office: Office) -> None:
     office.wants(required_approvals=2, is_locked=1)
     change = office.asks("unlock", {})
-    assert (change.state, change.approved_by) == (PENDING, ())
+    assert (change.state, change.approvals) == (PENDING, ())
     assert office.approves(change, "mara").state == PENDING
-    assert office.approves(change, "mara").approved_by == (office.principals["mara"].id,)
+    assert office.approves(change, "mara").approvals == (Approval(office.principals["mara"].id, "mara", START),)
     assert office.later(100 * DAY) == []
     done = office.approves(change, "noel")
     assert (done.state, done.settled_by, office.row.is_locked) == (EFFECTIVE, office.principals["noel"].id, 0)
@@ -416,7 +416,7 @@ def test_c10_an_edit_is_a_new_change_without_approvals(office: Office) -> None:
     office.approves(modest, "mara")
     greedy = widened(1_000_000)
     assert office.reads(modest).state == CANCELLED
-    assert (greedy.id != modest.id, greedy.approved_by) == (True, ())
+    assert (greedy.id != modest.id, greedy.approvals) == (True, ())
     # What was agreed to is the hash, so the approval of one is none of the other.
     with pytest.raises(OperationRefused, match="not what was agreed"):
         changes.approve(office.call("noel"), office.row, greedy.id, modest.content_hash)

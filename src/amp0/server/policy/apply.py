@@ -118,13 +118,14 @@ def outpoints(content: Content) -> list[tuple[bytes, int]]:
     return [(bytes(Txid(item["txid"])), int(item["vout"])) for item in content["outpoints"]]
 
 
-def live_rule(db: Connection, asset: int, rule_id: int) -> sa.Row[Any] | None:
-    """Row (id, tag, parameters) of a rule that is in force, or None."""
-    return db.execute(
-        sa.select(_rules.c.id, _rules.c.tag, _rules.c.parameters).where(
+def live_rule(db: Connection, asset: int, rule_id: int) -> tuple[str, Content] | None:
+    """Tag and parameters of a rule that is in force, or None."""
+    row = db.execute(
+        sa.select(_rules.c.tag, _rules.c.parameters).where(
             _rules.c.id == rule_id, _rules.c.asset == asset, _rules.c.ended_at.is_(None)
         )
     ).one_or_none()
+    return None if row is None else (row.tag, json.loads(row.parameters))
 
 
 def _bump() -> sa.Update:
@@ -212,7 +213,7 @@ def _remove_requirement(db: Connection, order: Order) -> None:
 
 
 def _one_requirement(order: Order) -> sa.ColumnElement[bool]:
-    return (_requirements.c.category_id == order.content["category_id"]) & (_requirements.c.asset == order.asset)
+    return sa.and_(_requirements.c.category_id == order.content["category_id"], _requirements.c.asset == order.asset)
 
 
 # --- rules ---------------------------------------------------------------------------------------------------------

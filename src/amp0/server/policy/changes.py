@@ -59,6 +59,15 @@ class AssetRow(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """Who agreed, with which login (principal), and when."""
+
+    principal: int
+    person: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A change as it is on record. Times in seconds since 1970; ``settled_by`` is None where time settled it."""
 
@@ -73,8 +82,8 @@ class Change:
     requested_at: int
     not_before: int
     required_approvals: int
-    approved_by: tuple[int, ...]
-    """Logins (principals) whose approvals count now, one for each person."""
+    approvals: tuple[Approval, ...]
+    """Those that count now, one for each person."""
     settled_at: int | None
     settled_by: int | None
 
@@ -188,7 +197,7 @@ def _from_row(db: Connection, row: Row[Any]) -> Change:
         requested_at=row.requested_at,
         not_before=row.not_before,
         required_approvals=row.required_approvals,
-        approved_by=_approved_by(db, row) if row.required_approvals else (),
+        approvals=_approvals_of(db, row) if row.required_approvals else (),
         settled_at=row.settled_at,
         settled_by=row.settled_by,
     )
@@ -215,7 +224,7 @@ def approve(call: Call, asset_row: AssetRow, change_id: int, agreed: bytes) -> C
     if who.id == change.requested_by or person == _person_of(db, change.requested_by):
         raise Detail(403, "Nobody approves what they asked for themselves, with any of their logins")
     here = (_approvals.c.change_id == change_id) & (_approvals.c.person == person)
-    if who.id not in change.approved_by:
+    if all(who.id != approval.principal for approval in change.approvals):
         # One row for a person: that of an earlier login, which may be locked by now, makes room.
         db.execute(sa.delete(_approvals).where(here))
         db.execute(
@@ -248,7 +257,7 @@ def _person_of(db: Connection, principal: int) -> str:
     return _person(db.execute(sa.select(_principals.c.person).where(_principals.c.id == principal)).scalar_one())
 
 
-def _approved_by(db: Connection, row: Row[Any]) -> tuple[int, ...]:
+def _approvals_of(db: Connection, row: Row[Any]) -> tuple[Approval, ...]:
     """As things are now: a login that was locked, removed from the asset, or given to the person who asked is out."""
     p, a = _principals, _assets
     asked_by = _person_of(db, row.requested_by)
@@ -256,7 +265,7 @@ def _approved_by(db: Connection, row: Row[Any]) -> tuple[int, ...]:
         _manager_assets.c.manager_id == p.c.id, _manager_assets.c.asset == a.c.id
     )
     rows = db.execute(
-        sa.select(p.c.id, p.c.person, _approvals.c.person.label("then"))
+        sa.select(p.c.id, p.c.person, _approvals.c.person.label("then"), _approvals.c.at)
         .select_from(_approvals)
         .join(p, p.c.id == _approvals.c.principal_id)
         .join(a, a.c.id == row.asset)
@@ -268,15 +277,24 @@ def _approved_by(db: Connection, row: Row[Any]) -> tuple[int, ...]:
         )
         .order_by(_approvals.c.at, p.c.id)
     ).all()
-    by_person: dict[str, int] = {}
+    by_person: dict[str, Approval] = {}
     for approval in rows:
         now, then = _person(approval.person), approval.then
         if asked_by not in (now, then):
-            by_person.setdefault(now, approval.id)
+            by_person.setdefault(now, Approval(approval.id, approval.person, approval.at))
     return tuple(by_person.values())
 
 
 # --- settling ------------------------------------------------------------------------------------------------------
+
+
+def is_due(db: Connection, now: int) -> bool:
+    """Whether there is something to do for :func:`apply_due`."""
+    here = (_changes.c.state == PENDING) & (_changes.c.not_before <= now)
+    return any(
+        len(change.approvals) >= change.required_approvals
+        for change in (_from_row(db, row) for row in db.execute(sa.select(_changes).where(here)).all())
+    )
 
 
 def apply_due(db: Connection, now: int) -> list[Change]:
@@ -299,7 +317,7 @@ def prolong(db: Connection, seconds: int) -> None:
 
 
 def _try_to_settle(db: Connection, change: Change, now: int, principal: int | None) -> bool:
-    if now < change.not_before or len(change.approved_by) < change.required_approvals:
+    if now < change.not_before or len(change.approvals) < change.required_approvals:
         return False
     gone = db.execute(sa.select(_assets.c.deleted_at).where(_assets.c.id == change.asset)).scalar_one()
     order = Order(change.asset, change.content, change.requested_by, now)

@@ -5,7 +5,6 @@ The server judges, not the caller: a change that is called tightening and is non
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,9 +42,9 @@ def loosens(db: Connection, asset: int, action: Action, content: Content) -> boo
         case Action.ADD_RULE:
             return rule_loosens(None, (content["tag"], content["parameters"]))
         case Action.END_RULE:
-            return rule_loosens(_old_rule(db, asset, content["rule_id"]), None)
+            return rule_loosens(live_rule(db, asset, content["rule_id"]), None)
         case Action.REPLACE_RULE:
-            return rule_loosens(_old_rule(db, asset, content["rule_id"]), (content["tag"], content["parameters"]))
+            return rule_loosens(live_rule(db, asset, content["rule_id"]), (content["tag"], content["parameters"]))
         case Action.SET_POLICY:
             return any(content[name] < _column(db, asset, _assets.c[name]) for name in content)
 
@@ -60,11 +59,6 @@ def rule_loosens(old: RuleText | None, new: RuleText | None) -> bool:
     if new is None:
         return True
     return (old[0], dict(old[1])) != (new[0], dict(new[1]))
-
-
-def _old_rule(db: Connection, asset: int, rule_id: int) -> RuleText | None:
-    row = live_rule(db, asset, rule_id)
-    return None if row is None else (row.tag, json.loads(row.parameters))
 
 
 def _column(db: Connection, asset: int, column: sa.Column[Any]) -> Any:

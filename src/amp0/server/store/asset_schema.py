@@ -12,6 +12,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -161,6 +162,20 @@ category_assets = Table(
     Column("asset", ForeignKey("assets.id"), primary_key=True, autoincrement=False, index=True),
     info={"owner": "issuer.categories"},
     comment="requirements: a holder of the asset is in every one of these",
+)
+
+# --- owned by issuer/gaids.py ---------------------------------------------------------------------------------------
+
+given_addresses = Table(
+    "given_addresses",
+    metadata,
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("pointer", Integer, primary_key=True, autoincrement=False),
+    Column("principal_id", ForeignKey("principals.id"), nullable=False),
+    Column("given_at", BigInteger, nullable=False),
+    ForeignKeyConstraint(["account_id", "pointer"], ["addresses.account_id", "addresses.pointer"]),
+    info={"owner": "issuer.gaids"},
+    comment="uploaded addresses that an issuer was told, each once: nobody is told the same one again",
 )
 
 # --- owned by issuer/assets.py -------------------------------------------------------------------------------------
@@ -408,6 +423,12 @@ rule_changes = Table(
     CheckConstraint("(state = 'pending') = (settled_at IS NULL)", name="settled"),
     info={"owner": "policy.changes"},
     comment="every change of what an asset's policy allows: asked for, waiting, done",
+)
+Index(
+    "ix_rule_changes_pending",
+    rule_changes.c.not_before,
+    sqlite_where=rule_changes.c.state == "pending",
+    postgresql_where=rule_changes.c.state == "pending",
 )
 
 change_approvals = Table(

@@ -519,6 +519,14 @@ def upgrade() -> None:
         info={"owner": "policy.changes"},
     )
     op.create_index(op.f("ix_rule_changes_asset"), "rule_changes", ["asset"], unique=False)
+    op.create_index(
+        "ix_rule_changes_pending",
+        "rule_changes",
+        ["not_before"],
+        unique=False,
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    )
     op.create_table(
         "treasury_addresses",
         sa.Column("asset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -626,4 +634,22 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("change_id", "person", name=op.f("pk_change_approvals")),
         info={"owner": "policy.changes"},
+    )
+    op.create_table(
+        "given_addresses",
+        sa.Column("account_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("pointer", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("principal_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("given_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id", "pointer"],
+            ["addresses.account_id", "addresses.pointer"],
+            name=op.f("fk_given_addresses_account_id_pointer_addresses"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["principal_id"], ["principals.id"], name=op.f("fk_given_addresses_principal_id_principals")
+        ),
+        sa.PrimaryKeyConstraint("account_id", "pointer", name=op.f("pk_given_addresses")),
+        comment="uploaded addresses that an issuer was told, each once: nobody is told the same one again",
+        info={"owner": "issuer.gaids"},
     )
