@@ -158,8 +158,10 @@ class Caller:
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._seconds = seconds
-        self._private = private
+        self.seconds = seconds
+        """The deadline of a call."""
+        self.private = private
+        """Whether addresses of private networks, and plain http, are taken."""
         self._max_body = max_body
         self._resolve = resolve
         self._transport = transport
@@ -170,24 +172,25 @@ class Caller:
         """Let go of the threads; whoever still waits for a name gets no answer."""
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
-    def post(self, url: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
+    def post(self, url: str, body: bytes, headers: dict[str, str] | None = None, seconds: float | None = None) -> bytes:
         """The body of the answer to one POST, if its status is 200 exactly. Never asked twice.
 
-        Raises :class:`NoAnswer` for everything else: a URL or address that is not taken, no connection, another
-        status (redirects among them), too long an answer, too late an end of it.
+        ``seconds`` shortens the deadline. Raises :class:`NoAnswer` for everything else: a URL or address that is not
+        taken, no connection, another status (redirects among them), too long an answer, too late an end of it.
         """
-        return asyncio.run(self._post(url, body, headers or {}))
+        seconds = self.seconds if seconds is None else min(seconds, self.seconds)
+        return asyncio.run(self._post(url, body, headers or {}, seconds))
 
-    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> bytes:
+    async def _post(self, url: str, body: bytes, headers: dict[str, str], seconds: float) -> bytes:
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(seconds):
                 try:
-                    target = check_url(url, private=self._private)
+                    target = check_url(url, private=self.private)
                 except InvalidInput as error:
                     raise NoAnswer(str(error)) from None
-                return await self._ask(target, await self._addresses(target), body, headers)
+                return await self._ask(target, await self._addresses(target), body, headers, seconds)
         except TimeoutError:
-            raise NoAnswer(f"no answer within {self._seconds:g} seconds") from None
+            raise NoAnswer(f"no answer within {seconds:g} seconds") from None
 
     async def _addresses(self, target: Target) -> list[str]:
         """Where the name leads, now; all of it must be fit to be called."""
@@ -200,22 +203,24 @@ class Caller:
         addresses = list(dict.fromkeys(found))
         if not addresses:
             raise NoAnswer("the host name does not resolve")
-        if not self._private and not all(map(is_public, addresses)):
+        if not self.private and not all(map(is_public, addresses)):
             raise NoAnswer("the host name leads to an address that is not public")
         return addresses[:_MOST_ADDRESSES]
 
-    async def _ask(self, target: Target, addresses: list[str], body: bytes, headers: dict[str, str]) -> bytes:
+    async def _ask(
+        self, target: Target, addresses: list[str], body: bytes, headers: dict[str, str], seconds: float
+    ) -> bytes:
         fields = {"accept": "application/json", "accept-encoding": "identity", **headers, "host": target.authority}
         # An address that swallows packets must not take all the time of the others; and what is given up for its own
         # time-out, not for the deadline, is closed at once.
-        connect = self._seconds / 2
+        connect = seconds / 2
         transport = (
             self._transport()
             if self._transport is not None
             else httpx.AsyncHTTPTransport(verify=self._context(), trust_env=False, retries=0)
         )
         async with httpx.AsyncClient(
-            transport=transport, timeout=httpx.Timeout(self._seconds, connect=connect), trust_env=False
+            transport=transport, timeout=httpx.Timeout(seconds, connect=connect), trust_env=False
         ) as client:
             for last, address in ((i == len(addresses) - 1, one) for i, one in enumerate(addresses)):
                 where = f"[{address}]" if ":" in address else address

@@ -1,0 +1,376 @@
+"""The issuer's endpoint: what it is sent, and how little counts as a yes.
+
+Attack F02 of the catalogue: an endpoint that is late, broken, lying, or answers something else.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from amp0.elements import wally
+from amp0.elements.address import p2pkh_address
+from amp0.elements.hashes import Txid
+from amp0.elements.keys import signed_message_hash
+from amp0.network import Network
+from amp0.server.keys import ServiceKeys
+from amp0.server.policy.authorization import Answer, Authorizer, Part, Question, authorization_key
+from amp0.server.policy.ssrf import Caller, NoAnswer
+
+NETWORK = Network.regtest_default()
+KEYS = ServiceKeys.test_key()
+URL = "https://issuer.example/authorize"
+ASSET = bytes(range(32))
+QUESTION = Question(
+    url=URL,
+    issuer_id=7,
+    asset=ASSET,
+    txid=Txid(b"\x01" * 32),
+    tx=b"\x02\x00\xff",
+    policy_version=3,
+    server_result=True,
+    inputs=[Part(0, 1000, "GA123", 5, False)],
+    outputs=[Part(0, 400, "GA456", None, False), Part(1, 600, None, None, True)],
+)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Endpoint(Caller):
+    """An issuer's endpoint in memory: says what it is told to, and remembers what it was asked."""
+
+    def __init__(self, *says: bytes | Exception | None) -> None:
+        super().__init__(seconds=7)
+        self.says: list[bytes | Exception | None] = list(says) or [yes()]
+        self.posts: list[dict[str, Any]] = []
+        self.raw: list[bytes] = []
+        self.seconds_given: list[float | None] = []
+
+    def post(self, url: str, body: bytes, headers: dict[str, str] | None = None, seconds: float | None = None) -> bytes:
+        self.raw.append(body)
+        self.posts.append(json.loads(body))
+        self.seconds_given.append(seconds)
+        say = self.says[min(len(self.posts), len(self.says)) - 1]
+        if isinstance(say, Exception):
+            raise say
+        assert say is not None
+        return say
+
+
+def yes(**more: object) -> bytes:
+    return json.dumps({"result": True, "error": "", **more}).encode()
+
+
+def no(text: str) -> bytes:
+    return json.dumps({"result": False, "error": text}).encode()
+
+
+class Draw:
+    """Random bytes that count."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def __call__(self, size: int) -> bytes:
+        self.drawn += 1
+        return self.drawn.to_bytes(size, "big")
+
+
+def authorizer(caller: Caller, **options: Any) -> Authorizer:
+    key = authorization_key(KEYS.derive_secret(b"issuer authorization"))
+    return Authorizer(caller, key, NETWORK, Draw(), **({"clock": Clock()} | options))
+
+
+def ask(*says: bytes | Exception | None) -> Answer:
+    return authorizer(Endpoint(*says)).ask(QUESTION)
+
+
+def test_the_message_is_the_one_that_issuers_know() -> None:
+    endpoint = Endpoint()
+    answer = authorizer(endpoint).ask(QUESTION)
+    [post] = endpoint.posts
+    assert set(post) == {"message", "signature"}
+    assert post["message"] == {
+        "server_result": True,
+        "request": {
+            "uuid": answer.uuid,
+            "asset_id": ASSET[::-1].hex(),
+            "tx_hex": "0200ff",
+            "inputs": [
+                {"vin": 0, "amount": 1000, "gaid": "GA123", "is_treasury": False, "registered_user": 5, "investor": 5}
+            ],
+            "outputs": [
+                {
+                    "vout": 0, "amount": 400, "gaid": "GA456", "is_treasury": False,
+                    "registered_user": None, "investor": None,
+                },
+                {
+                    "vout": 1, "amount": 600, "gaid": None, "is_treasury": True,
+                    "registered_user": None, "investor": None,
+                },
+            ],
+        },
+    }  # fmt: skip
+
+
+def test_the_signature_is_a_signed_message_of_the_address_that_is_shown() -> None:
+    """Checked the way an issuer's demo does: serialise what was parsed again, recover, compare the address."""
+    endpoint = Endpoint()
+    asker = authorizer(endpoint)
+    asker.ask(QUESTION)
+    [post] = endpoint.posts
+    text = json.dumps(post["message"], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    signature = base64.b64decode(post["signature"])
+    assert len(signature) == 65
+    assert 31 <= signature[0] <= 34, "of a compressed key, as verifymessage wants it"
+    key = wally.ecdsa_recover(signature, signed_message_hash(text))
+    assert key is not None
+    assert p2pkh_address(NETWORK, wally.hash160(key)) == asker.address
+    assert text.encode() in endpoint.raw[0], "what is signed is sent, byte for byte"
+
+
+def test_the_key_is_its_own_and_stays_the_same() -> None:
+    address = authorizer(Endpoint()).address
+    assert address == authorizer(Endpoint()).address
+    assert address != p2pkh_address(NETWORK, wally.hash160(KEYS.pubkey))
+    assert authorizer(Endpoint()).address.startswith("2")
+    other = authorization_key(ServiceKeys.from_seed(b"\x01" * 32).derive_secret(b"issuer authorization"))
+    assert Authorizer(Endpoint(), other, NETWORK, Draw()).address != address
+
+
+def test_a_yes() -> None:
+    for said in (yes(), b'{"result": true}', yes(error=None), yes(more=[1])):
+        answer = ask(said)
+        assert (answer.allowed, answer.answered, answer.text) == (True, True, "")
+        assert (answer.txid, answer.policy_version, answer.asset) == (QUESTION.txid, 3, ASSET)
+
+
+def test_a_no_in_the_issuers_words() -> None:
+    answer = ask(no("not on a Sunday"))
+    assert (answer.allowed, answer.answered, answer.text) == (False, True, "not on a Sunday")
+    assert "does not authorize" in ask(no("")).text
+
+
+def test_the_issuers_words_are_one_short_line() -> None:
+    text = ask(no("a\r\nb\x00\x1b[2Jc" + "x" * 1000)).text
+    assert text.startswith("a  b  [2Jc")
+    assert len(text) == 300
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"true",
+        b"1",
+        b"[]",
+        b"{}",
+        b'[{"result": true}]',
+        b"<html>true</html>",
+        b'{"result": "true", "error": ""}',
+        b'{"result": 1, "error": ""}',
+        b'{"result": null, "error": ""}',
+        b'{"Result": true, "error": ""}',
+        b'{"result": true, "error": 5}',
+        b'{"result": true, "error": "but no"}',
+        b'{"result": true, "error": ""} trailing',
+        b'{"result": true, "error": ""}{"result": false}',
+        b'{"result": false, "result": true, "error": ""}',
+        b'{"result": true, "score": NaN}',
+        b'{"result": tru',
+        b"\xff\xfe",
+        b"[" * 60_000,
+        b'{"result": true, "x": ' + b"[" * 30_000,
+        yes(uuid="00000000-0000-4000-8000-000000000000"),
+        yes(uuid=None),
+        yes(txid="02" * 32),
+        yes(asset_id="00" * 32),
+    ],
+)
+def test_f02_anything_else_is_a_no(said: bytes) -> None:
+    answer = ask(said)
+    assert not answer.allowed
+    assert not answer.answered
+
+
+@pytest.mark.parametrize(
+    "failure", ["no answer within 7 seconds", "status 500", "status 302", "an answer of more than 65536 bytes"]
+)
+def test_f02_no_answer_is_a_no_that_says_nothing_of_our_network(failure: str) -> None:
+    answer = ask(NoAnswer(failure))
+    assert (answer.allowed, answer.answered) == (False, False)
+    assert failure not in answer.text
+
+
+def test_f02_an_answer_that_repeats_what_it_was_asked_must_repeat_this() -> None:
+    same = {"txid": str(QUESTION.txid), "asset_id": ASSET[::-1].hex(), "uuid": "00000000-0000-4000-8000-000000000001"}
+    assert ask(yes(**same)).allowed
+    # The second question has another uuid, so the first one's answer does not do.
+    asker = authorizer(Endpoint(yes(**same)))
+    assert asker.ask(QUESTION).allowed
+    assert not asker.ask(QUESTION).allowed
+
+
+def test_f02_an_earlier_yes_is_not_kept() -> None:
+    endpoint = Endpoint(yes(), no("not again"))
+    asker = authorizer(endpoint)
+    first, second = asker.ask(QUESTION), asker.ask(QUESTION)
+    assert (first.allowed, second.allowed) == (True, False)
+    assert first.uuid != second.uuid
+    assert len(endpoint.posts) == 2
+
+
+def test_f02_a_url_that_must_not_be_called_is_a_no() -> None:
+    endpoint = Endpoint()
+    for url in ("file:///etc/passwd", "http://issuer.example/", "https://127.0.0.1/"):
+        assert not authorizer(endpoint).ask(replace(QUESTION, url=url)).allowed
+    assert endpoint.posts == []
+
+
+# -- a dead endpoint takes nothing from others ------------------------------------------------------------------------
+
+
+def test_f02_an_endpoint_that_keeps_failing_is_left_alone_for_a_while() -> None:
+    clock, endpoint = Clock(), Endpoint(NoAnswer("late"))
+    asker = authorizer(endpoint, clock=clock, failures=3, rest=30)
+    for _ in range(5):
+        assert not asker.ask(QUESTION).allowed
+    assert len(endpoint.posts) == 3, "the others were a no at once"
+    assert not asker.ask(replace(QUESTION, url=URL + "/other")).allowed
+    assert len(endpoint.posts) == 3, "another path of the same host is the same endpoint"
+    assert not asker.ask(replace(QUESTION, issuer_id=8)).allowed
+    assert len(endpoint.posts) == 4, "another issuer's is not"
+    clock.now += 31
+    assert not asker.ask(QUESTION).allowed
+    assert not asker.ask(QUESTION).allowed
+    assert len(endpoint.posts) == 5, "one question finds out whether it is back"
+    clock.now += 31
+    assert not asker.ask(QUESTION).allowed
+    assert len(endpoint.posts) == 5, "the rest got longer"
+    clock.now += 30
+    endpoint.says = [yes()]
+    assert all(asker.ask(QUESTION).allowed for _ in range(5))
+
+
+def test_a_no_is_no_failure() -> None:
+    endpoint = Endpoint(no("no"))
+    asker = authorizer(endpoint, failures=2)
+    for _ in range(5):
+        asker.ask(QUESTION)
+    assert len(endpoint.posts) == 5
+
+
+class Slow(Endpoint):
+    """Holds every question until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.waiting = threading.Semaphore(0)
+
+    def post(self, url: str, body: bytes, headers: dict[str, str] | None = None, seconds: float | None = None) -> bytes:
+        self.waiting.release()
+        assert self.go.wait(10)
+        return super().post(url, body, headers, seconds)
+
+
+@contextmanager
+def under_way(asker: Authorizer, questions: Sequence[Question], slow: Slow) -> Iterator[list[Answer]]:
+    answers: list[Answer] = []
+    threads = [threading.Thread(target=lambda q=q: answers.append(asker.ask(q))) for q in questions]
+    for thread in threads:
+        thread.start()
+        assert slow.waiting.acquire(timeout=10)
+    yield answers
+    slow.go.set()
+    for thread in threads:
+        thread.join(10)
+
+
+def test_f02_questions_under_way_are_bounded_by_issuer_and_in_all() -> None:
+    slow = Slow()
+    asker = authorizer(slow, per_issuer=2, at_once=3)
+    mine = [QUESTION, QUESTION]
+    other = replace(QUESTION, issuer_id=8)
+    with under_way(asker, [*mine, other], slow) as answers:
+        began = time.monotonic()
+        for refused in (QUESTION, other, replace(QUESTION, issuer_id=9)):
+            answer = asker.ask(refused)
+            assert (answer.allowed, answer.answered) == (False, False)
+            assert "busy" in answer.text
+        assert time.monotonic() - began < 1
+    assert [answer.allowed for answer in answers] == [True] * 3
+    assert asker.ask(QUESTION).allowed, "and the places are free again"
+
+
+def test_f02_while_one_finds_out_whether_it_is_back_the_others_do_not_wait() -> None:
+    clock, slow = Clock(), Slow()
+    slow.says = [NoAnswer("late"), yes()]
+    slow.go.set()
+    asker = authorizer(slow, clock=clock, failures=1, rest=30)
+    assert not asker.ask(QUESTION).allowed
+    assert slow.waiting.acquire(timeout=1)
+    slow.go.clear()
+    clock.now += 31
+    with under_way(asker, [QUESTION], slow) as answers:
+        assert not asker.ask(QUESTION).answered
+    assert [answer.allowed for answer in answers] == [True]
+
+
+def test_the_place_is_given_up_only_while_it_waits() -> None:
+    seen: list[str] = []
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        seen.append("away")
+        try:
+            yield
+        finally:
+            seen.append("back")
+
+    class Notes(Endpoint):
+        def post(self, *args: Any, **kwargs: Any) -> bytes:
+            seen.append("post")
+            raise NoAnswer("late")
+
+    authorizer(Notes(), away=away).ask(QUESTION)
+    assert seen == ["away", "post", "back"]
+
+
+def test_several_assets_share_the_time_of_one() -> None:
+    clock = Clock()
+
+    class Late(Endpoint):
+        def post(self, *args: Any, **kwargs: Any) -> bytes:
+            clock.now += 3
+            return super().post(*args, **kwargs)
+
+    endpoint = Late()
+    asker = authorizer(endpoint, clock=clock)
+    questions = [replace(QUESTION, asset=bytes([i]) * 32) for i in range(4)]
+    answers = asker.ask_all(questions)
+    assert [answer.allowed for answer in answers] == [True, True, True, False]
+    assert endpoint.seconds_given == [7, 4, 1]
+    endpoint.says = [no("no")]
+    assert len(asker.ask_all(questions)) == 1, "after a no the others are not troubled"
+
+
+def test_little_time_left_is_not_the_endpoints_failure() -> None:
+    endpoint = Endpoint(NoAnswer("late"))
+    asker = authorizer(endpoint, failures=1)
+    asker.ask(QUESTION, 1)
+    asker.ask(QUESTION)
+    assert len(endpoint.posts) == 2
