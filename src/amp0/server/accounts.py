@@ -23,7 +23,7 @@ from amp0.protocol import rpc
 from amp0.server.context import Context
 from amp0.server.keys import ServiceKeys
 from amp0.server.refusal import AccountExists, InvalidRequest, UnknownAccount
-from amp0.server.store import schema
+from amp0.server.store import asset_schema, schema
 
 ALWAYS_ISSUED = 20
 """Pointers of an AMP account that are watched and cosigned from its creation."""
@@ -35,6 +35,7 @@ PAGE = 25
 SCRIPT_TYPE_P2WSH, SCRIPT_TYPE_CSV = 14, 15
 
 _accounts, _addresses, _outputs = schema.accounts, schema.addresses, schema.outputs
+_given = asset_schema.given_addresses
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -315,16 +316,22 @@ def upload_addresses(context: Context, call: rpc.UploadAddresses) -> bool:
     return True
 
 
+FRESH = sa.and_(
+    _addresses.c.blinding_pubkey.is_not(None),
+    ~sa.exists().where(_given.c.account_id == _addresses.c.account_id, _given.c.pointer == _addresses.c.pointer),
+    ~sa.exists().where(_outputs.c.account_id == _addresses.c.account_id, _outputs.c.pointer == _addresses.c.pointer),
+)
+"""Which addresses an issuer can be told: their blinding key is known, and neither were they told nor paid before."""
 _HELD = sa.select(sa.func.count()).select_from(
     sa.select(_addresses.c.pointer)
-    .where(_addresses.c.account_id == sa.bindparam("id"), _addresses.c.blinding_pubkey.is_not(None))
+    .where(_addresses.c.account_id == sa.bindparam("id"), FRESH)
     .limit(sa.bindparam("target"))
     .subquery()
 )
 
 
 def required_addresses(connection: Connection, account_id: int, target: int) -> int:
-    """How many more confidential addresses the server asks of an account."""
+    """How many more confidential addresses the server asks of an account: used ones are asked for anew."""
     return target - int(connection.execute(_HELD, {"id": account_id, "target": target}).scalar_one())
 
 

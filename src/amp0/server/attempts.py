@@ -45,7 +45,9 @@ class Attempts:
             bucket = self._now(key)
         if bucket.missing > capacity - 1:
             wait = int((bucket.missing - capacity + 1) * self._seconds(bucket)) + 1
-            raise TooManyAttempts(f"Too many {what}; wait {wait} seconds and try again")
+            refusal = TooManyAttempts(f"Too many {what}; wait {wait} seconds and try again")
+            refusal.seconds = wait
+            raise refusal
 
     def failed(self, key: str, cost: float = 1.0, *, capacity: int | None = None) -> None:
         """Take a token for a wrong guess. With ``capacity``, taking the last one doubles the time to the next."""

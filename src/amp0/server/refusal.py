@@ -80,6 +80,9 @@ class WrongPin(Refusal):
 class TooManyAttempts(Refusal):
     """Too many wrong guesses lately."""
 
+    seconds: int | None = None
+    """When the next one will be looked at, where that is known."""
+
 
 class RegistrationConflict(Refusal):
     """This master key is registered already, with other data."""

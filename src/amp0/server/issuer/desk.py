@@ -78,6 +78,8 @@ class Call:
     query: Any = None
     connection: Connection | None = None
     token: str = field(default="", repr=False)
+    peer: str = ""
+    """The address of the other end, for rate limits only."""
     idempotency_key: str | None = None
     publications: list[Publication] = field(default_factory=list)
     """What subscribers hear after the commit."""
