@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,6 +19,10 @@ from amp0.server.policy.apply import Action, Content
 from amp0.server.policy.changes import CANCELLED, EFFECTIVE, PENDING, Approval, Change
 from amp0.server.store import asset_schema as tables
 from amp0.server.store.engine import Store
+from amp0.server.twofactor.clock import TrustedClock
+from amp0.server.twofactor.delivery import Outbox
+from amp0.server.twofactor.upkeep import Upkeep
+from tests.server.twofactor.acting import make_factors
 
 START = 1_700_000_000
 DAY = 86_400
@@ -123,18 +127,22 @@ def an_asset(issuer: int, number: int = 1) -> Mapping[str, object]:
     }
 
 
+def opened(db: Connection) -> Office:
+    """An office with its people and its asset."""
+    made = Office(db)
+    issuer = made.hire("issuer", "Ines", manager=False)
+    insert = tables.assets.insert().values(an_asset(issuer.id)).returning(tables.assets.c.id)
+    made.asset = db.execute(insert).scalar_one()
+    made.hire("mara")
+    made.hire("noel")
+    db.execute(tables.categories.insert().values(id=7, issuer_id=issuer.id, name="a", created_at=START))
+    return made
+
+
 @pytest.fixture
 def office(store: Store) -> Iterator[Office]:
     with store.transaction() as db:
-        made = Office(db)
-        issuer = made.hire("issuer", "Ines", manager=False)
-        made.asset = db.execute(
-            tables.assets.insert().values(an_asset(issuer.id)).returning(tables.assets.c.id)
-        ).scalar_one()
-        made.hire("mara")
-        made.hire("noel")
-        made.db.execute(tables.categories.insert().values(id=7, issuer_id=issuer.id, name="a", created_at=START))
-        yield made
+        yield opened(db)
 
 
 # --- at once -------------------------------------------------------------------------------------------------------
@@ -325,6 +333,57 @@ def test_c08_time_in_which_the_server_did_not_run_is_added(office: Office) -> No
     assert office.later(3 * DAY) == []
     assert office.reads(change).not_before == START + 4 * DAY
     assert [change.state for change in office.later(DAY)] == [EFFECTIVE]
+
+
+class Times:
+    """A wall clock that can be set, and a monotonic one that cannot."""
+
+    def __init__(self) -> None:
+        self.wall, self.passed = float(START), 0.0
+
+    def go(self, seconds: float) -> None:
+        self.wall += seconds
+        self.passed += seconds
+
+
+@pytest.mark.parametrize("jump", [2 * DAY, 400 * DAY, -2 * DAY])
+def test_c08_a_clock_that_was_set_does_not_open_a_lock_early(store: Store, jump: int) -> None:
+    times = Times()
+    factors = make_factors(lambda: times.wall, Outbox(lambda: times.wall), monotonic=lambda: times.passed)
+    upkeep = Upkeep(factors, store, [changes])
+    with store.transaction() as db:
+        office = opened(db)
+        office.wants(loosening_delay=DAY, is_locked=1)
+        office.now = factors.now()
+        change = office.asks("unlock", {})
+
+    def state() -> str:
+        upkeep.run()
+        with store.snapshot() as db:
+            return changes.find(db, office.asset, change.id).state
+
+    times.wall += jump
+    assert state() == PENDING
+    times.go(DAY)
+    # Its time has passed; but who sets clocks has not been looked at yet.
+    assert state() == PENDING
+    times.wall -= jump
+    assert state() == EFFECTIVE
+
+
+def test_c08_days_without_the_server_count_as_one(store: Store) -> None:
+    with store.transaction() as db:
+        office = opened(db)
+        office.wants(loosening_delay=3 * DAY, is_locked=1)
+        change = office.asks("unlock", {})
+    clock = TrustedClock(lambda: START + 5 * DAY, lambda: 0.0, tolerance=300, max_gap=DAY, mark=START)
+    factors = replace(make_factors(lambda: START, Outbox(lambda: START)), clock=clock)
+    upkeep = Upkeep(factors, store, [changes])
+    upkeep.begin()
+    upkeep.run()
+    with store.snapshot() as db:
+        waits = changes.find(db, office.asset, change.id)
+    assert (waits.state, waits.not_before) == (PENDING, START + 7 * DAY)
 
 
 # --- approvals -----------------------------------------------------------------------------------------------------
