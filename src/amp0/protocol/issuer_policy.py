@@ -109,6 +109,14 @@ class ChangeApprove(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     content_hash: Hex32
 
 
+class ChangeFilter(Struct, frozen=True, kw_only=True):
+    """Which changes: the ``count`` newest before the one with the id ``before``, of one state or of all."""
+
+    state: Literal["pending", "effective", "cancelled"] | None = None
+    before: Id | None = None
+    count: Annotated[int, Meta(ge=1, le=1000)] | None = None
+
+
 class PolicySettings(Struct, frozen=True, kw_only=True):
     """How an asset's policy is changed, and the switches that are no rules. ``version`` grows with every change that
     may change a verdict."""
