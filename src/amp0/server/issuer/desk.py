@@ -81,6 +81,8 @@ class Call:
     peer: str = ""
     """The address of the other end, for rate limits only."""
     idempotency_key: str | None = None
+    api_url: str = ""
+    """``/api`` as the settings name it, or else as this request reached it; without a slash at its end."""
     publications: list[Publication] = field(default_factory=list)
     """What subscribers hear after the commit."""
 
