@@ -137,6 +137,36 @@ def requirements(db: Connection, asset: int) -> list[int]:
     return list(db.execute(query).scalars())
 
 
+# --- the issuance's state ------------------------------------------------------------------------------------------
+
+
+def note_sent(db: Connection, txid: Txid) -> bool:
+    """The chain has this transaction. True where it issues an asset of ours.
+
+    That counts also where the issuance was given up: an asset that exists is managed, whatever was believed before.
+    """
+    return _set_state(db, txid, (SIGNED, FAILED), SENT)
+
+
+def note_unsent(db: Connection, txid: Txid) -> bool:
+    """The chain has this transaction no more. True where it issues an asset of ours, and so shall be sent again."""
+    return _set_state(db, txid, (SENT,), SIGNED)
+
+
+def note_failed(db: Connection, txid: Txid) -> bool:
+    """The chain refuses this issuance for good. False when it is not waiting for the chain any more."""
+    return _set_state(db, txid, (SIGNED,), FAILED)
+
+
+def _set_state(db: Connection, txid: Txid, old: tuple[str, ...], new: str) -> bool:
+    here = _assets.c.issue_txid == bytes(txid)
+    db.execute(_assets.update().where(here, _assets.c.state.in_(old)).values(state=new))
+    return db.execute(sa.select(_assets.c.id).where(here, _assets.c.state == new)).first() is not None
+
+
+# --- showing -------------------------------------------------------------------------------------------------------
+
+
 def to_wire(db: Connection, row: AssetRow) -> Asset:
     """An asset as the API shows it."""
     return Asset(

@@ -469,7 +469,7 @@ policy_refusals = Table(
     info={"owner": "policy.refusals"},
 )
 
-# --- owned by issuer/fee_wallet.py ---------------------------------------------------------------------------------
+# --- owned by issuer/fee_coins.py ----------------------------------------------------------------------------------
 
 fee_wallet_scripts = Table(
     "fee_wallet_scripts",
@@ -478,7 +478,7 @@ fee_wallet_scripts = Table(
     Column("number", Integer, nullable=False, unique=True, comment="child number of its key"),
     Column("is_change", SmallInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    info={"owner": "issuer.fee_wallet"},
+    info={"owner": "issuer.fee_coins"},
 )
 
 fee_wallet_coins = Table(
@@ -498,6 +498,6 @@ fee_wallet_coins = Table(
     Column("spent_height", Integer, nullable=True, index=True),
     CheckConstraint(f"satoshi {_MONEY}", name="satoshi"),
     CheckConstraint("(state = 1) = (height IS NOT NULL)", name="height"),
-    info={"owner": "issuer.fee_wallet"},
+    info={"owner": "issuer.fee_coins"},
     comment="L-BTC of the wallet that pays for issuances",
 )
