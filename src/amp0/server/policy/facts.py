@@ -14,12 +14,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 
 from amp0.elements.hashes import asset_id_to_str
 from amp0.elements.transaction import OutPoint
-
-_NOTHING: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +98,9 @@ class Holder:
     """Of this asset before the transaction, on all accounts: in blocks, in the mempool, or promised."""
     is_sealed: bool = False
     """Whether outputs to this holder may hold the asset although nobody knows yet; they are not in ``balance``."""
-    sent_within: Mapping[int, int] = field(default=_NOTHING, hash=False)
+    sent_within: Mapping[int, int] = field(default_factory=dict, hash=False)
     """Seconds → what left in so many seconds before, and what was signed and may still leave."""
-    burned_since: Mapping[int, int] = field(default=_NOTHING, hash=False)
+    burned_since: Mapping[int, int] = field(default_factory=dict, hash=False)
     """Time → what was burned from then on."""
 
 
