@@ -48,6 +48,7 @@ from amp0.protocol.issuer_money import (
     AssignmentFilter,
     AssignmentsCreate,
     Balance,
+    Burn,
     BurnConfirm,
     BurnFile,
     BurnRequest,
@@ -104,7 +105,7 @@ from amp0.protocol.issuer_policy import (
 __all__ = [
     "COIN", "MAX_SATOSHI", "SCRIPT_VERSION", "UNKNOWN_BLINDER", "Activity", "AddressList", "AddressText",
     "Amount", "Approval", "Asset", "AssetEdit", "Assignment", "AssignmentFilter", "AssignmentsCreate", "Balance",
-    "BurnConfirm", "BurnFile", "BurnRequest", "BurnTxData", "Category", "CategoryAdd", "CategoryEdit", "Change",
+    "Burn", "BurnConfirm", "BurnFile", "BurnRequest", "BurnTxData", "Category", "CategoryAdd", "CategoryEdit", "Change",
     "ChangeApprove", "ChangeFilter", "ChangeOutput", "Credentials", "DateTime", "Decimal", "DistributeConfirm",
     "DistributeFile", "Distribution", "DistributionTx", "DistributionTxData", "Event", "EventPaging", "Gaid",
     "GaidAddress", "GaidBalance", "Height", "Hex32", "Hex33", "Id", "Index", "Info", "IssuanceEntry", "Issue",

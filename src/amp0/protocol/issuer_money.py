@@ -410,6 +410,14 @@ class BurnConfirm(Struct, frozen=True, kw_only=True):
     change_data: Changes = field(default_factory=list)
 
 
+class Burn(Struct, frozen=True, kw_only=True):
+    """A burn that was confirmed at the server."""
+
+    txid: Hex32
+    amount: Satoshi
+    created: DateTime
+
+
 class UpdateBlinders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The blinders of one output that arrived another way."""
 
