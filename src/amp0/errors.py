@@ -42,6 +42,7 @@
     │  ├─ Amp0AddressError        a local address of an AMP0 wollet: funds sent there are lost
     │  ├─ Amp0ScanError           a gap-limit scan of an AMP0 wollet: deposits would be missed
     │  ├─ Amp0BuildError          finish() on an AMP0 wollet: the cosigner would refuse
+    │  ├─ UnconfirmedMove         a treasury's wallet moved units that the issuer's server does not know of
     │  └─ StaleUpdate             an update made for another state of the wollet
     ├─ SignerError
     │  ├─ WrongSigner             the signer owns none of the inputs
@@ -164,11 +165,15 @@ class ConnectionTimeout(ConnectionFailed):
 
 
 class ServerBusy(ConnectionFailed):
-    """The server has too much to do, or was asked too often; ``retry_after`` is the seconds that it asks to wait."""
+    """The server has too much to do, or was asked too often; ``retry_after`` is the seconds that it asks to wait.
 
-    def __init__(self, text: str, *, retry_after: float | None = None) -> None:
+    ``too_often`` says that it was the latter: such a request was turned away before it changed anything.
+    """
+
+    def __init__(self, text: str, *, retry_after: float | None = None, too_often: bool = False) -> None:
         super().__init__(text)
         self.retry_after = retry_after
+        self.too_often = too_often
 
 
 class CallFailed(Amp0Error):
@@ -362,6 +367,17 @@ class Amp0BuildError(WalletError):
 
 class StaleUpdate(WalletError):
     """An update that was made for another state of the wollet."""
+
+
+class UnconfirmedMove(WalletError):
+    """A treasury's wallet has moved units that the issuer's server was not told of, in ``txids`` (display hex).
+
+    Nothing was sent: what was made is to be finished first.
+    """
+
+    def __init__(self, text: str, txids: Sequence[str]) -> None:
+        super().__init__(text)
+        self.txids = tuple(txids)
 
 
 class SignerError(Amp0Error):

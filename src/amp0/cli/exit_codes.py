@@ -36,6 +36,7 @@ EXIT_CODES: dict[type[errors.Amp0Error], int] = {
     errors.WalletError: 70,
     errors.InsufficientFunds: 71,
     errors.AddressNotIssued: 72,
+    errors.UnconfirmedMove: 73,
     errors.SignerError: 80,
     errors.WrongSigner: 81,
 }
