@@ -259,21 +259,15 @@ def _person_of(db: Connection, principal: int) -> str:
 
 def _approvals_of(db: Connection, row: Row[Any]) -> tuple[Approval, ...]:
     """As things are now: a login that was locked, removed from the asset, or given to the person who asked is out."""
-    p, a = _principals, _assets
+    p = _principals
     asked_by = _person_of(db, row.requested_by)
-    works_on_it = (p.c.id == a.c.issuer_id) | sa.exists().where(
-        _manager_assets.c.manager_id == p.c.id, _manager_assets.c.asset == a.c.id
-    )
     rows = db.execute(
         sa.select(p.c.id, p.c.person, _approvals.c.person.label("then"), _approvals.c.at)
-        .select_from(_approvals)
-        .join(p, p.c.id == _approvals.c.principal_id)
-        .join(a, a.c.id == row.asset)
+        .join(_approvals, _approvals.c.principal_id == p.c.id)
         .where(
             _approvals.c.change_id == row.id,
             _approvals.c.content_hash == row.content_hash,
-            p.c.is_locked == 0,
-            works_on_it,
+            _works_on(row.asset),
         )
         .order_by(_approvals.c.at, p.c.id)
     ).all()
@@ -283,6 +277,19 @@ def _approvals_of(db: Connection, row: Row[Any]) -> tuple[Approval, ...]:
         if asked_by not in (now, then):
             by_person.setdefault(now, Approval(approval.id, approval.person, approval.at))
     return tuple(by_person.values())
+
+
+def _works_on(asset: int) -> sa.ColumnElement[bool]:
+    """Whether a principal's login is good, and for this asset."""
+    p, issuer = _principals, sa.select(_assets.c.issuer_id).where(_assets.c.id == asset).scalar_subquery()
+    given = sa.exists().where(_manager_assets.c.manager_id == p.c.id, _manager_assets.c.asset == asset)
+    return sa.and_(p.c.is_locked == 0, sa.or_(p.c.id == issuer, given))
+
+
+def other_persons(db: Connection, asset: int) -> int:
+    """How many persons could approve what one of those who work on the asset asks for."""
+    names = db.execute(sa.select(_principals.c.person).where(_works_on(asset))).scalars()
+    return max(0, len({_person(name) for name in names}) - 1)
 
 
 # --- settling ------------------------------------------------------------------------------------------------------
