@@ -5,10 +5,9 @@ it decides. The signature is that of a *Bitcoin Signed Message* over ``message``
 ASCII, and comes from a key of its own whose P2PKH address (:attr:`Authorizer.address`) issuers compare.
 
 Only a plain yes is a yes: status 200 and a JSON object whose ``result`` is ``true``. Everything else is a no, and so is
-silence. Nothing is kept: each decision asks anew, under a fresh ``uuid``, and an :class:`Answer` carries the
-transaction and the version of the policy that it was given for, so that whoever decides can tell whether it still
-fits. What the endpoint says comes over a connection of this very question (:mod:`~amp0.server.policy.ssrf`), so an
-earlier yes cannot be played again.
+silence. Nothing is kept: each decision asks anew, under a ``uuid`` of its own, and what the endpoint says comes over a
+connection of this very question (:mod:`~amp0.server.policy.ssrf`), so an earlier yes cannot be played again. Whoever
+decides compares transaction and version of the policy with those that were asked about.
 
 The call is made by threads that sign transactions. So each issuer has only some questions under way at a time, and an
 endpoint that has failed several times in a row is left alone for a while, during which the answer is no at once.
@@ -21,21 +20,21 @@ import json
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from amp0.elements import wally
 from amp0.elements.address import p2pkh_address
-from amp0.elements.hashes import Txid, asset_id_to_str
 from amp0.elements.keys import SecretKey, signed_message_hash
+from amp0.elements.transaction import Transaction
 from amp0.errors import InvalidInput
 from amp0.network import Network
+from amp0.server.policy.facts import Answer, Kind, Party, Question
 from amp0.server.policy.ssrf import Caller, NoAnswer, check_url
 
-__all__ = ["Answer", "Authorizer", "Part", "Question", "authorization_key", "check_url"]
+__all__ = ["Authorizer", "authorization_key", "check_url"]
 
 log = logging.getLogger("amp0.server.policy")
 
@@ -44,51 +43,6 @@ PURPOSE = b"issuer authorization"
 _HEADERS = {"content-type": "application/json", "user-agent": "amp0-server"}
 _MOST_TEXT = 300
 """Longest explanation of an issuer that is passed on, in characters."""
-_BUSY = "the issuer's authorization endpoint is busy; try again in a moment"
-_AWAY = "the issuer's authorization endpoint does not answer; try again later"
-_RESTING = "the issuer's authorization endpoint did not answer lately; try again later"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One input or output that holds the asset: its number, satoshi, and whose it is as the issuer knows them."""
-
-    index: int
-    satoshi: int
-    gaid: str | None
-    user_id: int | None
-    is_treasury: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One transfer of one asset. ``asset`` is its id, 32 bytes in internal order; ``tx`` the transaction as it came,
-    user's signatures included; ``server_result`` what the server alone would have decided."""
-
-    url: str
-    issuer_id: int
-    asset: bytes
-    txid: Txid
-    tx: bytes = field(repr=False)
-    policy_version: int
-    server_result: bool
-    inputs: Sequence[Part]
-    outputs: Sequence[Part]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of a question, and which one it was."""
-
-    uuid: str
-    asset: bytes
-    txid: Txid
-    policy_version: int
-    allowed: bool
-    answered: bool
-    """Whether the endpoint itself spoke; without that, asking again later may help."""
-    text: str = ""
-    """Why not, in one line; the issuer's own words if they gave any."""
 
 
 @dataclass(slots=True)
@@ -98,6 +52,19 @@ class _Breaker:
     failures: int = 0
     rests_until: float = 0.0
     trying: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A question that is under way. Paths of one host are one endpoint; two issuers' are two."""
+
+    issuer: int
+    host: str
+    url: str
+
+    @property
+    def endpoint(self) -> tuple[int, str]:
+        return self.issuer, self.host
 
 
 def authorization_key(secret: bytes) -> SecretKey:
@@ -118,7 +85,6 @@ class Authorizer:
         caller: Caller,
         key: SecretKey,
         network: Network,
-        random: Callable[[int], bytes],
         *,
         clock: Callable[[], float] = time.monotonic,
         away: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -130,7 +96,6 @@ class Authorizer:
     ) -> None:
         self._caller = caller
         self._key = key
-        self._random = random
         self._clock = clock
         self._away = away
         self._at_once = at_once
@@ -150,31 +115,25 @@ class Authorizer:
 
     def ask(self, question: Question, seconds: float | None = None) -> Answer:
         """Put one question; ``seconds`` shortens the time for it. Blocking. Every failure is a no."""
-        asked = str(uuid.UUID(bytes=self._random(16), version=4))
-        seconds = self._caller.seconds if seconds is None else seconds
+        asset, seconds = question.asset, self._caller.seconds if seconds is None else seconds
+        spoke, place = False, None
         try:
-            if seconds <= 0:
-                raise NoAnswer(_AWAY)
-            place = self._enter(question)
-        except NoAnswer as error:
-            log.info("authorization not asked issuer=%d reason=%s", question.issuer_id, error)
-            return _answer(question, asked, text=str(error))
-        spoke = False
-        try:
-            content = _encode(self._signed(question, asked))
+            place = self._enter(question, seconds)
+            content = _encode(self._signed(question))
             with self._away():
-                body = self._caller.post(question.url, content, _HEADERS, seconds)
-            allowed, text = _read(body, question, asked)
+                body = self._caller.post(place.url, content, _HEADERS, seconds)
+            allowed, text = _read(body, question)
             spoke = True
         except NoAnswer as error:
-            # Why is for the log: what our network looks like to the server is nobody else's business.
-            log.warning("authorization failed issuer=%d uuid=%s reason=%s", question.issuer_id, asked, error)
-            return _answer(question, asked, text=_AWAY)
+            # Why is for the log: how our network looks to the server is nobody else's business.
+            log.warning("no authorization asset=%s uuid=%s reason=%s", asset.uuid, question.uuid, error)
+            return Answer(allowed=False, failed=True)
         finally:
-            # Who was given little time has not failed.
-            self._leave(place, spoke=spoke, failed=not spoke and seconds >= self._caller.seconds / 2)
-        log.info("authorization issuer=%d uuid=%s allowed=%s", question.issuer_id, asked, allowed)
-        return _answer(question, asked, allowed=allowed, answered=True, text=text)
+            if place is not None:
+                # Who was given little time has not failed.
+                self._leave(place, spoke=spoke, failed=not spoke and seconds >= self._caller.seconds / 2)
+        log.info("authorization asset=%s uuid=%s allowed=%s", asset.uuid, question.uuid, allowed)
+        return Answer(allowed, text)
 
     def ask_all(self, questions: Sequence[Question]) -> list[Answer]:
         """Put several, one after the other, in the time of one; after the first no the rest are not asked."""
@@ -186,15 +145,15 @@ class Authorizer:
                 break
         return answers
 
-    def _signed(self, question: Question, asked: str) -> dict[str, Any]:
+    def _signed(self, question: Question) -> dict[str, Any]:
         message = {
             "server_result": question.server_result,
             "request": {
-                "uuid": asked,
-                "asset_id": asset_id_to_str(question.asset),
-                "tx_hex": question.tx.hex(),
-                "inputs": [_part("vin", part) for part in question.inputs],
-                "outputs": [_part("vout", part) for part in question.outputs],
+                "uuid": question.uuid,
+                "asset_id": question.asset.hex,
+                "tx_hex": question.tx_hex,
+                "inputs": [{"vin": one.vin, **_part(one.satoshi, one.party)} for one in question.transfer.inputs],
+                "outputs": [{"vout": one.vout, **_part(one.satoshi, one.party)} for one in question.transfer.outputs],
             },
         }
         signature = wally.ecdsa_sign_recoverable(self._key.bytes(), signed_message_hash(_encode(message)))
@@ -202,55 +161,52 @@ class Authorizer:
 
     # -- places and breakers --------------------------------------------------------------------
 
-    def _enter(self, question: Question) -> tuple[int, str]:
+    def _enter(self, question: Question, seconds: float) -> _Place:
         """Take a place, or raise :class:`NoAnswer` at once."""
+        url, issuer = question.asset.authorization_endpoint or "", question.asset.issuer_id
         try:
-            target = check_url(question.url, private=self._caller.private)
-        except InvalidInput:
-            raise NoAnswer(_AWAY) from None
-        place = question.issuer_id, target.authority
+            place = _Place(issuer, check_url(url, private=self._caller.private).authority, url)
+        except InvalidInput as error:
+            raise NoAnswer(str(error)) from None
+        if seconds <= 0:
+            raise NoAnswer("no time is left to ask")
         with self._lock:
-            if sum(self._busy.values()) >= self._at_once or self._busy.get(place[0], 0) >= self._per_issuer:
-                raise NoAnswer(_BUSY)
-            breaker = self._breakers.get(place)
+            if sum(self._busy.values()) >= self._at_once or self._busy.get(issuer, 0) >= self._per_issuer:
+                raise NoAnswer("too many questions are under way")
+            breaker = self._breakers.get(place.endpoint)
             if breaker is not None and breaker.failures >= self._failures:
                 # When it has rested, one question finds out whether it is back.
                 if breaker.trying or self._clock() < breaker.rests_until:
-                    raise NoAnswer(_RESTING)
+                    raise NoAnswer("it did not answer lately, and rests")
                 breaker.trying = True
-            self._busy[place[0]] = self._busy.get(place[0], 0) + 1
+            self._busy[issuer] = self._busy.get(issuer, 0) + 1
         return place
 
-    def _leave(self, place: tuple[int, str], *, spoke: bool, failed: bool) -> None:
+    def _leave(self, place: _Place, *, spoke: bool, failed: bool) -> None:
         with self._lock:
-            self._busy[place[0]] -= 1
-            if not self._busy[place[0]]:
-                del self._busy[place[0]]
+            self._busy[place.issuer] -= 1
+            if not self._busy[place.issuer]:
+                del self._busy[place.issuer]
             if spoke:
-                self._breakers.pop(place, None)
+                self._breakers.pop(place.endpoint, None)
                 return
-            breaker = self._breakers.setdefault(place, _Breaker())
+            breaker = self._breakers.setdefault(place.endpoint, _Breaker())
             breaker.trying = False
             breaker.failures += failed
             more = breaker.failures - self._failures
             if more >= 0:
                 breaker.rests_until = self._clock() + min(self._rest * 2.0 ** min(more, 20), self._longest_rest)
-                log.warning("authorization endpoint rests issuer=%d failures=%d", place[0], breaker.failures)
+                log.warning("authorization endpoint rests issuer=%d failures=%d", place.issuer, breaker.failures)
 
 
-def _answer(question: Question, asked: str, *, allowed: bool = False, answered: bool = False, text: str = "") -> Answer:
-    return Answer(asked, question.asset, question.txid, question.policy_version, allowed, answered, text)
-
-
-def _part(number: str, part: Part) -> dict[str, Any]:
+def _part(satoshi: int, party: Party) -> dict[str, Any]:
     return {
-        number: part.index,
-        "amount": part.satoshi,
-        "gaid": part.gaid,
-        "is_treasury": part.is_treasury,
-        "registered_user": part.user_id,
+        "amount": satoshi,
+        "gaid": party.gaid,
+        "is_treasury": party.kind is Kind.TREASURY,
+        "registered_user": party.user_id,
         # Its name before 0.1.7; endpoints made then still read it.
-        "investor": part.user_id,
+        "investor": party.user_id,
     }
 
 
@@ -259,7 +215,7 @@ def _encode(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
-def _read(body: bytes, question: Question, asked: str) -> tuple[bool, str]:
+def _read(body: bytes, question: Question) -> tuple[bool, str]:
     """Yes or no, and the issuer's words. Raises :class:`NoAnswer` for what is no answer to this question."""
     try:
         answer = json.loads(body.decode(), object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
@@ -267,17 +223,18 @@ def _read(body: bytes, question: Question, asked: str) -> tuple[bool, str]:
         raise NoAnswer("the answer is not JSON") from None
     if not isinstance(answer, dict) or not isinstance(answer.get("result"), bool):
         raise NoAnswer("the answer is no object with a boolean result")
-    error = answer.get("error", "")
-    if error is not None and not isinstance(error, str):
+    error = answer.get("error") or ""
+    if not isinstance(error, str):
         raise NoAnswer("the answer's error is no text")
+    if answer["result"] and error.strip():
+        raise NoAnswer("the answer is a yes with an error")
     # An endpoint need not repeat what it was asked; if it does, it must be this.
-    expected = {"uuid": asked, "txid": str(question.txid), "asset_id": asset_id_to_str(question.asset)}
+    expected = {"uuid": question.uuid, "asset_id": question.asset.hex}
+    if "txid" in answer:
+        expected["txid"] = str(Transaction.from_string(question.tx_hex).txid())
     if any(answer.get(name, value) != value for name, value in expected.items()):
         raise NoAnswer("the answer is to another question")
-    text = "".join(c if c.isprintable() else " " for c in (error or "")[:_MOST_TEXT]).strip()
-    if answer["result"] and text:
-        raise NoAnswer("the answer is a yes with an error")
-    return answer["result"], "" if answer["result"] else text or "the issuer does not authorize this transfer"
+    return answer["result"], error[:_MOST_TEXT]
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

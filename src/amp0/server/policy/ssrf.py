@@ -238,7 +238,7 @@ class Caller:
                     # Nothing was sent yet, so another address may be asked.
                     if last:
                         raise NoAnswer(f"no connection ({type(error).__name__})") from None
-                except httpx.HTTPError as error:
+                except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
                     raise NoAnswer(f"the connection broke ({type(error).__name__})") from None
         raise AssertionError("unreachable")
 
