@@ -6,6 +6,9 @@ chain. Every row of ``outputs`` exists now, in a block or in the mempool: a tran
 spent, evicted, reorganised away) loses its rows there and frees what it spent, while its row in ``transactions`` stays
 on record. If it comes back, so do they.
 
+Whatever the ledger of managed assets follows (:mod:`amp0.server.ledger.book`) has its row in ``transactions`` too, and
+the ledger hears each verb inside the same transaction: the two never see different chains.
+
 Owns the tables ``blocks``, ``transactions``, ``outputs`` and ``account_transactions``.
 """
 
@@ -21,7 +24,9 @@ from sqlalchemy.engine import Connection
 from amp0.elements.hashes import BlockHash, Txid
 from amp0.elements.transaction import OutPoint, Transaction
 from amp0.server import accounts
+from amp0.server.ledger import book
 from amp0.server.store import outpoints, schema
+from amp0.server.store.asset_schema import asset_txs
 
 MEMPOOL, CONFIRMED, GONE = 0, 1, 2
 KEPT_BLOCKS = 10_000
@@ -103,10 +108,18 @@ def add_block(connection: Connection, block: Block, policy_asset: str, now: floa
             height=block.height, hash=bytes(block.hash), previous_hash=bytes(block.previous), time=block.time
         )
     )
-    connection.execute(_blocks.delete().where(_blocks.c.height <= block.height - KEPT_BLOCKS))
+    _forget_block(connection, block.height - KEPT_BLOCKS)
+    position = {tx.txid(): i for i, tx in enumerate(block.transactions)}
     for tx in _candidates(connection, block.transactions):
-        _add(connection, tx, block.height, policy_asset, now, changes)
+        place = book.Place(block.height, position[tx.txid()], block.time)
+        _add(connection, tx, place, policy_asset, now, changes)
     return changes
+
+
+def _forget_block(connection: Connection, height: int) -> None:
+    """Drop old headers; issuers are told the block hashes of reissuances for ever."""
+    reissued = sa.exists().where(asset_txs.c.height == _blocks.c.height, asset_txs.c.kind == "reissuance")
+    connection.execute(_blocks.delete().where(_blocks.c.height <= height, ~reissued))
 
 
 def remove_block(connection: Connection, height: int, now: float) -> Changes:
@@ -125,6 +138,7 @@ def remove_block(connection: Connection, height: int, now: float) -> Changes:
         .values(state=MEMPOOL, height=None, changed_at=int(now))
     )
     connection.execute(_blocks.delete().where(_blocks.c.height == height))
+    book.remove_block(connection, height)
     for row in rows:
         if Transaction.from_bytes(row.raw).is_coinbase:
             _mark_gone(connection, Txid(row.txid), now, changes)
@@ -154,15 +168,30 @@ def mark_gone(connection: Connection, txids: Collection[Txid], now: float) -> Ch
 
 
 def _candidates(connection: Connection, transactions: Sequence[Transaction]) -> list[Transaction]:
-    """Those that pay one of our scripts or spend an output of a transaction we know."""
+    """Those that pay one of our scripts, spend an output of a transaction we know, or that the ledger follows."""
     scripts = {out.script for tx in transactions for out in tx.vout if out.script}
     ours = set(_watched(connection, scripts))
     known = {tx.txid() for tx in transactions if any(out.script in ours for out in tx.vout)}
-    parents = {txin.prevout.txid() for tx in transactions for txin in tx.vin} - known
-    for chunk in _chunks(parents):
-        rows = connection.execute(sa.select(_outputs.c.txid).distinct().where(_outputs.c.txid.in_(chunk)))
-        known |= {Txid(txid) for txid in rows.scalars()}
-    return [tx for tx in transactions if tx.txid() in known or any(txin.prevout.txid() in known for txin in tx.vin)]
+    known |= _showing_managed(connection, transactions)
+    # The transactions themselves as well: an issuance of ours spends nothing that has a row.
+    asked = {tx.txid() for tx in transactions} | {txin.prevout.txid() for tx in transactions for txin in tx.vin}
+    for chunk in _chunks(asked - known):
+        own = sa.select(_outputs.c.txid).where(_outputs.c.txid.in_(chunk))
+        known |= {Txid(txid) for txid in connection.execute(own.union(book.followed(chunk))).scalars()}
+    found = []
+    for tx in transactions:
+        if tx.txid() in known or any(txin.prevout.txid() in known for txin in tx.vin):
+            # What spends this one may be another row of the ledger, and come further down.
+            known.add(tx.txid())
+            found.append(tx)
+    return found
+
+
+def _showing_managed(connection: Connection, transactions: Sequence[Transaction]) -> set[Txid]:
+    """Those with an output that names a managed asset in the open; most name only what pays fees, and ask nothing."""
+    shown = {tx.txid(): book.shown_assets(tx) for tx in transactions}
+    held = book.managed(connection, set().union(*shown.values())).keys()
+    return {txid for txid, names in shown.items() if names & held}
 
 
 def _watched(connection: Connection, scripts: Collection[bytes]) -> dict[bytes, tuple[int, int]]:
@@ -187,15 +216,16 @@ def _chunks(values: Collection[bytes]) -> Iterable[list[bytes]]:
 def _add(
     connection: Connection,
     tx: Transaction,
-    height: int | None,
+    place: book.Place | None,
     policy_asset: str,
     now: float,
     changes: Changes,
 ) -> None:
-    txid = tx.txid()
+    txid, height = tx.txid(), None if place is None else place.height
     received = _watched(connection, {out.script for out in tx.vout if out.script})
     spent = _own_outputs(connection, [txin.prevout for txin in tx.vin])
-    if not any(out.script in received for out in tx.vout) and not spent:
+    concern = book.concern(connection, tx)
+    if not any(out.script in received for out in tx.vout) and not spent and concern is None:
         return
     was = connection.execute(
         sa.select(_transactions.c.state).where(_transactions.c.txid == bytes(txid))
@@ -203,11 +233,13 @@ def _add(
     if was == CONFIRMED and height is None:
         # The mempool listing was read before the block.
         return
-    for row in spent:
-        if row.spent_by is not None and row.spent_by != bytes(txid):
-            if row.spent_height is not None and height is None:
-                return
-            _mark_gone(connection, Txid(row.spent_by), now, changes)
+    rivals = {Txid(row.spent_by): row.spent_height is not None for row in spent if row.spent_by is not None}
+    rivals |= {} if concern is None else concern.rivals
+    rivals.pop(txid, None)
+    if height is None and any(rivals.values()):
+        return
+    for rival in rivals:
+        _mark_gone(connection, rival, now, changes, for_good=True)
     _record_transaction(connection, tx, was, height, policy_asset, now)
     touched = {row.account_id for row in spent}
     for vout, out in enumerate(tx.vout):
@@ -224,6 +256,8 @@ def _add(
             .values(spent_by=bytes(txid), spent_height=height),
             outpoints.these(OutPoint(Txid(row.txid), row.vout) for row in spent),
         )
+    if concern is not None:
+        book.add(connection, tx, concern, place, now)
     is_news = _record_history(connection, txid, touched, now)
     if is_news or was in (None, GONE):
         changes.note(txid, touched)
@@ -308,10 +342,12 @@ def _record_history(connection: Connection, txid: Txid, account_ids: Iterable[in
     return is_news
 
 
-def _mark_gone(connection: Connection, txid: Txid, now: float, changes: Changes) -> None:
+def _mark_gone(connection: Connection, txid: Txid, now: float, changes: Changes, *, for_good: bool = False) -> None:
+    """``for_good``: an input was spent otherwise, so nothing that spends its outputs can confirm either."""
     waiting = [txid]
     while waiting:
         gone = bytes(waiting.pop())
+        waiting += book.mark_gone(connection, Txid(gone), for_good=for_good)
         row = connection.execute(
             sa.select(_transactions.c.state).where(_transactions.c.txid == gone)
         ).scalar_one_or_none()
