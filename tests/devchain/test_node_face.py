@@ -340,6 +340,26 @@ def test_paying_oneself_is_told_twice(node: Peer) -> None:
     assert shown["amount"] == {"bitcoin": 0}
 
 
+def test_what_the_wallet_did_is_listed_output_by_output_newest_last(node: Peer) -> None:
+    first = node("sendtoaddress", HIDDEN, 1)
+    node.mine()
+    oneself = node("sendtoaddress", node("getnewaddress"), 2)
+    burnt = node("destroyamount", "bitcoin", 3)
+    listed = node("listtransactions", "*", 4)
+    assert [(row["txid"], row["category"], row["amount"], row["confirmations"]) for row in listed] == [
+        (first, "send", -1, 1),
+        (oneself, "send", -2, 0),
+        (oneself, "receive", 2, 0),
+        (burnt, "send", -3, 0),
+    ]
+    assert "address" not in listed[-1]
+    assert "hex" not in listed[-1]
+    assert node("listtransactions", "*", 1, 3) == listed[:1]
+    everything = node("listtransactions", "*", 1000)
+    assert everything[-4:] == listed
+    assert node("listtransactions", "*", 10, len(everything)) == []
+
+
 def test_what_strangers_pay_counts_when_it_is_confirmed(node: Peer) -> None:
     given = node("getaddressinfo", node("getnewaddress"))["unconfidential"]
     other = Peer(built=node.built, seed=b"other")
@@ -462,6 +482,8 @@ def test_a_contract_hash_and_no_tokens(node: Peer) -> None:
         ("destroyamount", ["bitcoin", 0], -3),
         ("destroyamount", ["bitcoin", 21_000_000], -6),
         ("gettransaction", [ZERO], -5),
+        ("listtransactions", ["*", -1], -8),
+        ("listtransactions", ["mine"], -8),
         ("getbalance", ["x"], -32),
         ("getbalance", ["*", 0, False, True], -4),
         ("generatetoaddress", [1, "nonsense"], -5),

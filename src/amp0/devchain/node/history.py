@@ -16,6 +16,9 @@ from amp0.elements.transaction import OutPoint, TxOut
 from amp0.errors import InvalidAddress
 from amp0.network import Network
 
+_OF_ONE_TRANSACTION = frozenset({"amount", "fee", "details", "hex", "lastprocessedblock"})
+"""What ``gettransaction`` tells, and ``listtransactions`` does not repeat with each output."""
+
 
 class History:
     """Reads a wallet for its calls."""
@@ -111,6 +114,12 @@ class History:
             "hex": str(tx),
             "lastprocessedblock": {"hash": str(tip.hash), "height": tip.height},
         }
+
+    def listed(self, entry: TxEntry) -> list[Json]:
+        """The elements of ``listtransactions`` for one transaction."""
+        whole = self.transaction(entry)
+        of_all = {name: value for name, value in whole.items() if name not in _OF_ONE_TRANSACTION}
+        return [detail | of_all for detail in whole["details"]]
 
     def _position(self, entry: TxEntry) -> Json:
         block = None if entry.height is None else self._chain.block_at(entry.height)

@@ -61,6 +61,7 @@ class WalletCalls:
             "getbalance": self.getbalance,
             "listunspent": self.listunspent,
             "gettransaction": self.gettransaction,
+            "listtransactions": self.listtransactions,
             "sendtoaddress": self.sendtoaddress,
             "sendmany": self.sendmany,
             "issueasset": self.issueasset,
@@ -193,6 +194,21 @@ class WalletCalls:
             name = asset_id_to_str(asset("assetlabel", assetlabel))
             shown["details"] = [detail for detail in shown["details"] if detail["asset"] == name]
         return shown
+
+    def listtransactions(
+        self, label: object = "*", count: object = 10, skip: object = 0, include_watchonly: object = True
+    ) -> list[Json]:
+        """What the wallet's transactions moved, an element for each output; the newest ``count`` after ``skip``."""
+        if text("label", label) != "*":
+            raise RpcError(INVALID_PARAMETER, 'only the label "*" is known here')
+        flag("include_watchonly", include_watchonly)
+        most, left_out = whole("count", count), whole("skip", skip)
+        if most < 0 or left_out < 0:
+            raise RpcError(INVALID_PARAMETER, "Negative count" if most < 0 else "Negative from")
+        with self._chain.lock:
+            shown = [row for entry in self._wallet.entries() for row in self._history.listed(entry)]
+        end = max(len(shown) - left_out, 0)
+        return shown[max(end - most, 0) : end]
 
     # -- payments ----------------------------------------------------------------------------
 
