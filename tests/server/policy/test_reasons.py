@@ -1,0 +1,62 @@
+"""What is told to whom."""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import get_args, get_type_hints
+
+from amp0.protocol.issuer_policy import Reason
+from amp0.server.policy import reasons as why
+from tests.server.policy.transfers import ASSET
+
+
+def test_codes_fit_the_wire_and_their_sentences_end_without_a_stop() -> None:
+    for code, sentence in why.CODES.items():
+        assert re.fullmatch(r"[a-z][a-z_]{2,31}", code)
+        assert not sentence.text[0].isupper()
+        assert not sentence.text.endswith(".")
+
+
+def test_every_constant_is_in_the_table() -> None:
+    constants = {value for name, value in vars(why).items() if name.isupper() and isinstance(value, str)}
+    assert constants == why.CODES.keys()
+
+
+def test_what_concerns_a_recipient_looks_the_same_to_a_venue() -> None:
+    values = {"category": 5, "limit": 1, "balance": 9}
+    shown = {
+        why.in_one_line(why.public([why.reason(ASSET, code, "output", 0, **values)]))
+        for code, sentence in why.CODES.items()
+        if sentence.about == "recipient"
+    }
+    assert shown == {"recipient_not_allowed: output 0: this asset may not be sent to this recipient"}
+
+
+def test_several_reasons_about_one_recipient_are_one() -> None:
+    """How many there are would tell as well."""
+    both = [
+        why.reason(ASSET, why.RECIPIENT_NOT_REGISTERED, "output", 1),
+        why.reason(ASSET, why.MAX_HOLDERS, "output", 1, limit=5),
+        why.reason(ASSET, why.ASSET_LOCKED),
+    ]
+    assert [one.code for one in why.public(both)] == ["recipient_not_allowed", "asset_locked"]
+
+
+def test_sentences_about_senders_and_assets_name_no_recipient() -> None:
+    for sentence in why.CODES.values():
+        if sentence.about != "recipient":
+            assert "recipient" not in sentence.text
+            names = {name for _, name, _, _ in string.Formatter().parse(sentence.text) if name}
+            assert not names & {"balance", "holders"}
+
+
+def test_an_issuer_s_own_words_cannot_look_like_another_reason() -> None:
+    assert why.foreign_text("no;\nasset_locked: x\x1b[31m\u202e") == "no, asset_locked: x [31m"
+    assert len(why.foreign_text("x" * 10_000)) == why.MAX_FOREIGN_TEXT
+
+
+def test_sides_and_subjects_are_those_of_the_wire() -> None:
+    hints = get_type_hints(Reason)
+    assert get_args(hints["side"]) == get_args(why.Side)
+    assert get_args(hints["about"]) == get_args(why.About)
