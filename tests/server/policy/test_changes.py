@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from amp0.elements.hashes import Txid
 from amp0.server.issuer.desk import Call, Desk, Principal, Role
 from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused
-from amp0.server.policy import changes, loosening
+from amp0.server.policy import changes, loosening, rules
 from amp0.server.policy.apply import Action, Content
 from amp0.server.policy.changes import CANCELLED, EFFECTIVE, PENDING, Approval, Change
 from amp0.server.store import asset_schema as tables
@@ -519,8 +519,74 @@ def test_what_needs_no_approval_takes_none(office: Office) -> None:
 # --- what loosens --------------------------------------------------------------------------------------------------
 
 
+LATER, SOONER = START + DAY, START - DAY
+USER = {"user_id": 3}
+VESTING = USER | {"schedule": [[START, 10], [LATER, 10]]}
+BURN = {"satoshi": 10, "until": START, "since": 5}
+
+STRICTER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("transfer_limit", {"satoshi": 10}, {"satoshi": 9}),
+    ("max_balance", {"satoshi": 10}, {"satoshi": 9}),
+    ("max_holders", {"holders": 10}, {"holders": 9}),
+    ("period_limit", {"satoshi": 10, "seconds": 60}, {"satoshi": 9, "seconds": 60}),
+    ("period_limit", {"satoshi": 10, "seconds": 60}, {"satoshi": 10, "seconds": 61}),
+    ("lock_up", {"until": START}, {"until": LATER}),
+    ("holding_period", {"seconds": 60}, {"seconds": 61}),
+    ("frozen_holder", {"users": [3]}, {"users": [3, 4]}),
+    ("time_window", {"weekdays": [1, 2], "from": 60, "to": 120}, {"weekdays": [2], "from": 60, "to": 120}),
+    ("time_window", {"weekdays": [1], "from": 60, "to": 120}, {"weekdays": [1], "from": 61, "to": 119}),
+    ("vesting", VESTING, USER | {"schedule": [[LATER, 20]]}),
+    ("vesting", VESTING, USER | {"schedule": [[START, 10], [LATER, 11]]}),
+    ("issuer_burn", BURN, BURN | {"satoshi": 9}),
+    ("issuer_burn", BURN, BURN | {"until": SOONER}),
+    ("issuer_burn", BURN, BURN | USER),
+]
+
+
+@pytest.mark.parametrize(("tag", "old", "new"), STRICTER)
+def test_a_stricter_rule_tightens_and_the_way_back_loosens(tag: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+    assert not loosening.rule_loosens((tag, old), (tag, new))
+    assert loosening.rule_loosens((tag, new), (tag, old))
+
+
+@pytest.mark.parametrize(
+    ("tag", "old", "new"),
+    [
+        ("period_limit", {"satoshi": 10, "seconds": 60}, {"satoshi": 9, "seconds": 59}),
+        ("time_window", {"weekdays": [1], "from": 60, "to": 120}, {"weekdays": [2], "from": 60, "to": 120}),
+        ("time_window", {"weekdays": [1], "from": 60, "to": 120}, {"weekdays": [1], "from": 100, "to": 130}),
+        ("vesting", VESTING, VESTING | {"user_id": 4}),
+        ("vesting", VESTING, USER | {"schedule": [[SOONER, 20], [LATER, 10]]}),
+        ("issuer_burn", BURN, BURN | {"since": 6}),
+        ("issuer_burn", BURN | USER, BURN | {"user_id": 4}),
+        ("frozen_holder", {"users": [3]}, {"users": [4]}),
+    ],
+)
+def test_stricter_in_one_way_and_looser_in_another_loosens(tag: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+    assert loosening.rule_loosens((tag, old), (tag, new))
+
+
+def test_every_kind_of_rule_is_compared() -> None:
+    assert {tag for tag, _, _ in STRICTER} == set(rules.SETTABLE)
+
+
+@pytest.mark.parametrize("tag", sorted(rules.SETTABLE))
+def test_adding_and_ending_a_rule(tag: str) -> None:
+    parameters = next(old for kind, old, _ in STRICTER if kind == tag)
+    allows = tag == "issuer_burn"
+    assert loosening.rule_loosens(None, (tag, parameters)) is allows
+    assert loosening.rule_loosens((tag, parameters), None) is not allows
+
+
+def test_a_burn_approved_anew_counts_anew() -> None:
+    approval = ("issuer_burn", {"satoshi": 10, "until": START})
+    assert loosening.rule_loosens(approval, approval)
+
+
 def test_a_rule_that_nobody_knows_loosens() -> None:
     assert loosening.rule_loosens(None, ("unheard_of", {}))
     assert loosening.rule_loosens(("unheard_of", {"a": 1}), ("unheard_of", {"a": 2}))
     assert loosening.rule_loosens(("unheard_of", {}), None)
     assert not loosening.rule_loosens(("unheard_of", {"a": 1}), ("unheard_of", {"a": 1}))
+    assert loosening.rule_loosens(("transfer_limit", {"satoshi": "many"}), ("transfer_limit", {"satoshi": 1}))
+    assert loosening.rule_loosens(("transfer_limit", {"satoshi": 1}), ("max_balance", {"satoshi": 1}))

@@ -24,12 +24,13 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from amp0.elements.hashes import sha256
+from amp0.server.issuer import events
 from amp0.server.issuer.desk import Call
 from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused
 from amp0.server.policy import loosening
@@ -38,7 +39,10 @@ from amp0.server.store import asset_schema
 
 log = logging.getLogger("amp0.server.policy")
 
-PENDING, EFFECTIVE, CANCELLED = "pending", "effective", "cancelled"
+State = Literal["pending", "effective", "cancelled"]
+PENDING: Final = "pending"
+EFFECTIVE: Final = "effective"
+CANCELLED: Final = "cancelled"
 MAX_PENDING = 100
 """Changes of one asset that may wait."""
 
@@ -77,7 +81,7 @@ class Change:
     content: Content
     content_hash: bytes
     loosens: bool
-    state: str
+    state: State
     requested_by: int
     requested_at: int
     not_before: int
@@ -127,6 +131,7 @@ def request(
         "settled_by": None if waits else who.id,
     }
     change_id = int(db.execute(_changes.insert().values(row).returning(_changes.c.id)).scalar_one())
+    events.note(call, action.value, asset, change=change_id, state=row["state"])
     log.warning(
         "policy change asset=%d change=%d action=%s loosens=%d state=%s principal=%d",
         *(asset, change_id, action.value, loosening_now, row["state"], who.id),
@@ -232,6 +237,7 @@ def approve(call: Call, asset_row: AssetRow, change_id: int, agreed: bytes) -> C
                 change_id=change_id, person=person, principal_id=who.id, content_hash=agreed, at=now
             )
         )
+        events.note(call, "approve_change", asset_row.id, change=change_id)
         log.warning("policy change approved change=%d principal=%d", change_id, who.id)
     _try_to_settle(db, find(db, asset_row.id, change_id), now, who.id)
     return find(db, asset_row.id, change_id)
@@ -244,6 +250,7 @@ def cancel(call: Call, asset_row: AssetRow, change_id: int) -> Change:
         raise OperationRefused("This change is effective already")
     if change.state == PENDING:
         _settle(call.db, change_id, CANCELLED, call.desk.now(), call.who.id)
+        events.note(call, "cancel_change", asset_row.id, change=change_id)
         log.warning("policy change cancelled change=%d principal=%d", change_id, call.who.id)
     return find(call.db, asset_row.id, change_id)
 
@@ -328,7 +335,7 @@ def _try_to_settle(db: Connection, change: Change, now: int, principal: int | No
         return False
     gone = db.execute(sa.select(_assets.c.deleted_at).where(_assets.c.id == change.asset)).scalar_one()
     order = Order(change.asset, change.content, change.requested_by, now)
-    state = EFFECTIVE
+    state: State = EFFECTIVE
     try:
         if gone is not None:
             raise NoLongerPossible("The asset was deleted")
@@ -341,6 +348,6 @@ def _try_to_settle(db: Connection, change: Change, now: int, principal: int | No
     return True
 
 
-def _settle(db: Connection, change_id: int, state: str, now: int, principal: int | None) -> None:
+def _settle(db: Connection, change_id: int, state: State, now: int, principal: int | None) -> None:
     values: Mapping[str, object] = {"state": state, "settled_at": now, "settled_by": principal}
     db.execute(sa.update(_changes).where(_changes.c.id == change_id).values(values))

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from amp0.server.policy import rules
 from amp0.server.policy.apply import Action, Content, live_rule, outpoints
 from amp0.server.store import asset_schema
 
@@ -18,9 +19,6 @@ _assets = asset_schema.assets
 _treasury = asset_schema.treasury_addresses
 _requirements = asset_schema.category_assets
 _blacklist = asset_schema.blacklisted_outputs
-
-RESTRICTING: frozenset[str] = frozenset()
-"""Tags of rules that only ever refuse."""
 
 
 def loosens(db: Connection, asset: int, action: Action, content: Content) -> bool:
@@ -50,15 +48,65 @@ def loosens(db: Connection, asset: int, action: Action, content: Content) -> boo
 
 
 RuleText = tuple[str, Mapping[str, Any]]
+"""Tag and parameters."""
 
 
 def rule_loosens(old: RuleText | None, new: RuleText | None) -> bool:
     """Whether ``new`` in the place of ``old`` allows more; None is no rule."""
     if old is None:
-        return new is not None and new[0] not in RESTRICTING
+        return new is not None and new[0] not in rules.ONLY_REFUSING
     if new is None:
+        return old[0] not in _ONLY_ALLOWING
+    if old[0] == new[0] and dict(old[1]) == dict(new[1]):
+        return old[0] in _ONLY_ALLOWING
+    try:
+        return not _no_looser(rules.parse(*old), rules.parse(*new))
+    except rules.WrongParameters:
+        # Where the old one cannot be understood nothing moves at all, and any other allows more than that.
         return True
-    return (old[0], dict(old[1])) != (new[0], dict(new[1]))
+
+
+_ONLY_ALLOWING = frozenset({rules.IssuerBurn.TAG})
+
+
+def _no_looser(old: rules.Rule, new: rules.Rule) -> bool:
+    """Whether whatever the old rule refuses is refused by the new one as well."""
+    match old, new:
+        case rules.TransferLimit(), rules.TransferLimit():
+            return new.satoshi <= old.satoshi
+        case rules.MaxBalance(), rules.MaxBalance():
+            return new.satoshi <= old.satoshi
+        case rules.PeriodLimit(), rules.PeriodLimit():
+            return new.satoshi <= old.satoshi and new.seconds >= old.seconds
+        case rules.MaxHolders(), rules.MaxHolders():
+            return new.holders <= old.holders
+        case rules.LockUp(), rules.LockUp():
+            return new.until >= old.until
+        case rules.HoldingPeriod(), rules.HoldingPeriod():
+            return new.seconds >= old.seconds
+        case rules.FrozenHolder(), rules.FrozenHolder():
+            return new.users >= old.users
+        case rules.TimeWindow(), rules.TimeWindow():
+            return new.weekdays <= old.weekdays and new.start >= old.start and new.end <= old.end
+        case rules.Vesting(), rules.Vesting():
+            # What is locked changes at these times only.
+            times = {-1, *(time for time, _ in (*old.schedule, *new.schedule))}
+            return new.user_id == old.user_id and all(_locked(new, time) >= _locked(old, time) for time in times)
+        case rules.IssuerBurn(), rules.IssuerBurn():
+            # Without a time of its own it begins to count anew when it is set.
+            return (
+                new.since is not None
+                and new.since == old.since
+                and new.until <= old.until
+                and new.satoshi <= old.satoshi
+                and (old.user_id is None or new.user_id == old.user_id)
+            )
+        case _:
+            return False
+
+
+def _locked(rule: rules.Vesting, time: int) -> int:
+    return sum(satoshi for unlock_at, satoshi in rule.schedule if unlock_at > time)
 
 
 def _column(db: Connection, asset: int, column: sa.Column[Any]) -> Any:
