@@ -36,18 +36,16 @@ class _Imports:
             name = node.id if isinstance(node, ast.Name) else ""
             if not name or hasattr(builtins, name) or name in blocking.__all__:
                 continue
-            origin = origins.get(name, module_name)
-            self.lines.add(f"import {name}" if origin == name else f"from {origin} import {name}")
+            self.lines.add(origins.get(name, f"from {module_name} import {name}"))
 
 
 def _import_table(source: Path) -> dict[str, str]:
-    """Name → module of a file's imports, those for type checkers included."""
+    """Name → the line that imports it, for a file's imports, those for type checkers included."""
     table = {}
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            table.update({alias.asname or alias.name: node.module for alias in node.names})
-        elif isinstance(node, ast.Import):
-            table.update({alias.asname or alias.name: alias.name for alias in node.names})
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            begin = f"from {node.module} " if isinstance(node, ast.ImportFrom) else ""
+            table.update({alias.asname or alias.name: f"{begin}import {ast.unparse(alias)}" for alias in node.names})
     return table
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Amp0LoggedIn as Amp0LoggedIn,
         EsploraClient as EsploraClient,
         Events as Events,
+        IssuerClient as IssuerClient,
         WaterfallsClient as WaterfallsClient,
     )
     from amp0.chain.backend import Update as Update
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
         WrongSigner as WrongSigner,
         WrongTwoFactorCode as WrongTwoFactorCode,
     )
+    from amp0.issuer.treasury import NodeTreasury as NodeTreasury
     from amp0.network import Network as Network
     from amp0.wallet.details import (
         PsetBalance as PsetBalance,
@@ -174,7 +176,16 @@ _EXPORTS = {
     "amp0.wallet.issuance": ("Contract",),
     "amp0.wallet.tx_builder": ("TxBuilder",),
     "amp0.wallet.details": ("PsetBalance", "PsetDetails", "PsetSignatures", "Recipient"),
-    "amp0.blocking": ("Amp0", "Amp0Connected", "Amp0LoggedIn", "EsploraClient", "Events", "WaterfallsClient"),
+    "amp0.blocking": (
+        "Amp0",
+        "Amp0Connected",
+        "Amp0LoggedIn",
+        "EsploraClient",
+        "Events",
+        "IssuerClient",
+        "WaterfallsClient",
+    ),
+    "amp0.issuer.treasury": ("NodeTreasury",),
     "amp0.client.events": ("NewBlock", "NewTransaction", "Resync", "WalletChanged"),
     "amp0.client.two_factor": (
         "DisputeChallenge",

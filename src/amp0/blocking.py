@@ -25,7 +25,15 @@ from amp0.chain.esplora import EsploraClient as _AsyncEsploraClient
 from amp0.chain.esplora import WaterfallsClient as _AsyncWaterfallsClient
 from amp0.errors import LocalProtocolError
 
-__all__ = ["Amp0", "Amp0Connected", "Amp0LoggedIn", "EsploraClient", "Events", "WaterfallsClient"]
+__all__ = [  # noqa: F822 -- one is derived when it is asked for
+    "Amp0",
+    "Amp0Connected",
+    "Amp0LoggedIn",
+    "EsploraClient",
+    "Events",
+    "IssuerClient",
+    "WaterfallsClient",
+]
 
 
 class _Background:
@@ -216,3 +224,12 @@ Amp0 = _derive(client.Amp0)
 Events = _derive(client.Events)
 EsploraClient = _derive(_AsyncEsploraClient)
 WaterfallsClient = _derive(_AsyncWaterfallsClient)
+
+
+def __getattr__(name: str) -> Any:
+    """Derive what few programs use when it is first asked for: importing its original takes a while."""
+    if name != "IssuerClient":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from amp0.issuer import IssuerClient
+
+    return globals().setdefault(name, _derive(IssuerClient))

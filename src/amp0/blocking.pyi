@@ -19,17 +19,59 @@ from amp0.elements.hashes import Txid
 from amp0.elements.pset import Amp0Pset
 from amp0.elements.transaction import OutPoint
 from amp0.elements.transaction import Transaction
+from amp0.issuer.operations import Done
+from amp0.issuer.operations import Report
+from amp0.issuer.treasury import Treasury
 from amp0.network import Network
 from amp0.protocol.credentials import Amp0SignerData
 from amp0.protocol.credentials import WatchOnlyKeys
+from amp0.protocol.issuer import Activity
+from amp0.protocol.issuer import Asset
+from amp0.protocol.issuer import Assignment
+from amp0.protocol.issuer import Balance
+from amp0.protocol.issuer import Burn
+from amp0.protocol.issuer import BurnConfirm
+from amp0.protocol.issuer import BurnFile
+from amp0.protocol.issuer import Category
+from amp0.protocol.issuer import Change
+from amp0.protocol.issuer import DistributeConfirm
+from amp0.protocol.issuer import DistributeFile
+from amp0.protocol.issuer import Distribution
+from amp0.protocol.issuer import Event as IssuerEvent
+from amp0.protocol.issuer import GaidAddress
+from amp0.protocol.issuer import GaidBalance
+from amp0.protocol.issuer import Info
+from amp0.protocol.issuer import Issue
+from amp0.protocol.issuer import Issued
+from amp0.protocol.issuer import LostOutputs
+from amp0.protocol.issuer import Manager
+from amp0.protocol.issuer import Outpoint
+from amp0.protocol.issuer import Ownership
+from amp0.protocol.issuer import PolicySettings
+from amp0.protocol.issuer import Refusal
+from amp0.protocol.issuer import Reissuance
+from amp0.protocol.issuer import ReissueConfirm
+from amp0.protocol.issuer import ReissueFile
+from amp0.protocol.issuer import Reissued
+from amp0.protocol.issuer import Rule
+from amp0.protocol.issuer import Summary
+from amp0.protocol.issuer import Tx
+from amp0.protocol.issuer import UpdateBlinders
+from amp0.protocol.issuer import User
+from amp0.protocol.issuer import UserSummary
+from amp0.protocol.issuer import Utxo
+from amp0.protocol.issuer import Validity
 from collections.abc import Awaitable
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
+from typing import Literal
 from typing import Self
+import httpx
 
-__all__ = ["Amp0", "Amp0Connected", "Amp0LoggedIn", "EsploraClient", "Events", "WaterfallsClient"]
+__all__ = ["Amp0", "Amp0Connected", "Amp0LoggedIn", "EsploraClient", "Events", "IssuerClient", "WaterfallsClient"]
 
 class Amp0:
     """An AMP0 account with watch-only credentials: everything but signing with the user's key.
@@ -304,6 +346,248 @@ class Events:
         """
     def __iter__(self) -> Self: ...
     def __next__(self) -> Event: ...
+    def close(self) -> None:
+        """Close the connections."""
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+class IssuerClient:
+    """One login at an issuer API: an issuer's, or a manager's. An async context manager.
+
+    ``url`` is the API's base (``https://host/api``; a server's URL without a path means its ``/api``). The token is
+    obtained with the first call, and again when it stopped being valid. Amounts are satoshi, ids display hex.
+
+    Every call may raise :class:`IssuerRefused` (``status``, ``fields``), :class:`LoginFailed`, :class:`ServerBusy`
+    (``retry_after``), :class:`ConnectionFailed` and :class:`RemoteProtocolError`.
+    """
+    def __init__(self, url: str, username: str = '', password: str = '', *, token: str | None = None, timeout: float = 120.0, cert_roots: Sequence[str] = ..., allow_insecure: bool = False, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """Nothing is connected yet.
+
+        ``token`` is one obtained earlier. ``cert_roots`` are PEM texts trusted in place of the machine's authorities;
+        ``allow_insecure`` allows ``http://`` to other machines. ``transport`` carries the requests in place of sockets.
+        """
+    def activities(self, asset_uuid: str, *, start: int | None = None, count: int | None = None, sortcolumn: str | None = None, sortorder: Literal['asc', 'desc'] | None = None, height_start: int | None = None, height_stop: int | None = None) -> list[Activity]:
+        """Outputs that moved the asset, oldest first unless told otherwise; heights are inclusive."""
+    def add_category(self, name: str, description: str | None = None) -> Category:
+        """Make a category."""
+    def add_category_asset(self, category_id: int, asset_uuid: str) -> Category:
+        """Require a category: who receives the asset from here on is in it."""
+    def add_category_user(self, category_id: int, user_id: int) -> Category:
+        """Put a registered user into a category."""
+    def add_gaid(self, user_id: int, gaid: str) -> None:
+        """Give a registered user one more AMP account; the first becomes the default."""
+    def add_manager_asset(self, manager_id: int, asset_uuid: str) -> Manager:
+        """Let a manager work on an asset."""
+    def add_rule(self, asset_uuid: str, tag: str, parameters: Mapping[str, Any] | None = None) -> Change:
+        """Add a rule; docs/policy.md lists the tags and their parameters."""
+    def add_treasury_addresses(self, asset_uuid: str, addresses: Sequence[str]) -> None:
+        """Add addresses of the issuer's own wallet."""
+    def add_user(self, name: str, *, gaid: str | None = None, is_company: bool = False) -> User:
+        """Register somebody. ``gaid`` is the AMP ID of their account, which becomes the default one."""
+    def approve_change(self, asset_uuid: str, change_id: int, content_hash: str) -> Change:
+        """Agree with what somebody else asked for. ``content_hash`` is that of the change that was looked at."""
+    def asset(self, asset_uuid: str) -> Asset:
+        """One asset."""
+    def assets(self) -> list[Asset]:
+        """All assets of this login."""
+    def assign(self, asset_uuid: str, user_id: int, satoshi: int, *, ready: bool = True, vesting_timestamp: int | None = None) -> Assignment:
+        """Assign units to a registered user, to be paid by the next distribution.
+
+        Not before ``vesting_timestamp`` (seconds since 1970), and not while ``ready`` is false: see
+        :meth:`unlock_assignment`.
+        """
+    def assignment(self, asset_uuid: str, assignment_id: int) -> Assignment:
+        """One assignment."""
+    def assignments(self, asset_uuid: str, *, distributed: bool | None = None) -> list[Assignment]:
+        """What was assigned to whom: all, or only what is (not) distributed yet."""
+    def balance(self, asset_uuid: str) -> Balance:
+        """Confirmed holdings, and outputs that the ledger lost sight of."""
+    def blacklist(self, asset_uuid: str, outpoints: Sequence[Outpoint]) -> list[Utxo]:
+        """Have no transfer cosigned that spends these outputs. Answers them."""
+    def burn(self, asset_uuid: str, satoshi: int, treasury: Treasury, *, use_existing: str | None = None, besides: Sequence[str] = ..., report: Report | None = None, poll_seconds: float = 2.0, wait_seconds: float = 3600.0) -> Done:
+        """Destroy ``satoshi`` of the treasury, for ever.
+
+        A burn of that amount that the wallet has made and the server was not told of is finished instead; one of
+        another amount raises :class:`UnconfirmedMove`. ``use_existing`` (a transaction's id) finishes that one;
+        ``besides`` names transactions that are to be left alone. Blocks until the server has confirmed.
+        """
+    def burns(self, asset_uuid: str) -> list[Burn]:
+        """Burns that were confirmed here, oldest first."""
+    def cancel_change(self, asset_uuid: str, change_id: int) -> Change:
+        """Take back, or turn down, a change that waits."""
+    def cancel_distribution(self, asset_uuid: str, distribution_uuid: str) -> None:
+        """Free the assignments of a distribution that was **not** paid: what is paid after this is not known."""
+    def categories(self) -> list[Category]:
+        """All categories."""
+    def category(self, category_id: int) -> Category:
+        """One category."""
+    def change_manager_password(self, manager_id: int, password: str) -> None:
+        """Set a manager's password; their earlier tokens end."""
+    def change_password(self, password: str) -> None:
+        """Set a new password of this login, which goes on with it and a new token."""
+    def changelog(self) -> dict[str, str]:
+        """What each version of the API changed; needs no login."""
+    def changes(self, asset_uuid: str, *, state: Literal['pending', 'effective', 'cancelled'] | None = None, before: int | None = None, count: int | None = None) -> list[Change]:
+        """Changes of the asset's policy, newest first: the ``count`` before the one with the id ``before``."""
+    def confirm_burn(self, asset_uuid: str, done: BurnConfirm) -> None:
+        """Say which transaction burned; may be repeated."""
+    def confirm_distribution(self, asset_uuid: str, distribution_uuid: str, done: DistributeConfirm) -> None:
+        """Say which transaction paid a distribution; may be repeated."""
+    def confirm_reissue(self, asset_uuid: str, done: ReissueConfirm) -> Reissued:
+        """Say which transaction reissued; may be repeated."""
+    def create_distribution(self, asset_uuid: str) -> DistributeFile:
+        """Gather every assignment that is ready and vested, and give each a fresh address of its holder."""
+    def create_manager(self, username: str, password: str, *, person: str | None = None) -> Manager:
+        """Make a login for somebody who works for this issuer. It begins locked, with no asset.
+
+        ``person`` says who is behind it where that is not the name: who asked for a change does not approve it.
+        """
+    def delete_asset(self, asset_uuid: str) -> None:
+        """Take an asset out of the API, for ever. On the chain it lives on, and its rules hold on."""
+    def delete_assignment(self, asset_uuid: str, assignment_id: int) -> None:
+        """Take back an assignment that is in no distribution yet."""
+    def delete_category(self, category_id: int) -> None:
+        """Delete a category that no asset in circulation requires."""
+    def delete_user(self, user_id: int) -> None:
+        """Delete a registered user; their GAIDs cannot be registered for anybody else."""
+    def distribute(self, asset_uuid: str, treasury: Treasury, *, use_existing: str | None = None, report: Report | None = None, poll_seconds: float = 2.0, wait_seconds: float = 3600.0) -> list[Done]:
+        """Pay every assignment that is ready and vested; those of distributions that were begun before come first.
+
+        ``use_existing`` is the id of a transaction that already pays one of them: it is confirmed, and nothing is sent.
+        Blocks until the server has confirmed; calling again after any failure goes on where it stopped. Raises
+        :class:`IssuerRefused` when there is nothing to distribute or the server does not confirm.
+        """
+    def distribution(self, asset_uuid: str, distribution_uuid: str) -> Distribution:
+        """One distribution."""
+    def distributions(self, asset_uuid: str) -> list[Distribution]:
+        """All distributions, those that were never paid included."""
+    def edit_asset(self, asset_uuid: str, *, issuer_authorization_endpoint: str | None) -> Asset:
+        """Set the URL that is asked before each transfer is cosigned; None or an empty one: nobody is asked."""
+    def edit_category(self, category_id: int, *, name: str | None = None, description: str | None = None) -> Category:
+        """Call a category otherwise; what is None stays."""
+    def edit_policy(self, asset_uuid: str, *, checks_sender_categories: bool | None = None, loosening_delay: int | None = None, required_approvals: int | None = None) -> Change:
+        """Change that; what is None stays. ``loosening_delay`` is in seconds."""
+    def edit_rule(self, asset_uuid: str, rule_id: int, tag: str, parameters: Mapping[str, Any] | None = None) -> Change:
+        """Put a rule in the place of one of the same kind: there is no moment without one of them."""
+    def edit_user(self, user_id: int, name: str) -> User:
+        """Give a registered user another name."""
+    def end_rule(self, asset_uuid: str, rule_id: int) -> Change:
+        """End a rule; it stays on record."""
+    def events(self, *, before: int | None = None, count: int | None = None) -> list[IssuerEvent]:
+        """What was changed, by whom and when: the ``count`` newest before the one with the id ``before``."""
+    def find_lost_outputs(self, asset_uuid: str, treasury: Treasury) -> list[Outpoint]:
+        """Hand in the blinders of lost outputs that the treasury's wallet knows; answers those that were found."""
+    def freeze_user(self, user_id: int) -> User:
+        """Have a registered user neither send nor receive what this issuer issued."""
+    def gaid_address(self, gaid: str) -> GaidAddress:
+        """A fresh address of an AMP account: every call uses one up. Its ``error`` says why there is none."""
+    def gaid_balance(self, gaid: str, asset_uuid: str) -> GaidBalance:
+        """What an AMP account holds of one asset."""
+    def gaid_balances(self, gaid: str) -> list[GaidBalance]:
+        """What an AMP account holds of each of this issuer's assets."""
+    def gaid_user(self, gaid: str) -> User:
+        """Whose account it is, among this issuer's users; :class:`IssuerRefused` with status 404 if nobody's."""
+    def info(self) -> Info:
+        """Which version of the API the server speaks; needs no login."""
+    def issue(self, request: Issue, *, idempotency_key: str | None = None) -> Issued:
+        """Issue an asset: the server builds, pays for and broadcasts the transaction.
+
+        It may be asked again after a lost answer: the same ``idempotency_key`` (up to 128 characters, made up when
+        left out, which covers the repetitions of this call alone) gives the same asset. The units go to
+        ``destination_address``, reissuance tokens to ``reissuance_address``: both of the issuer's own wallet.
+        """
+    def lock_asset(self, asset_uuid: str) -> Asset:
+        """Have no transfer of an asset cosigned until it is unlocked."""
+    def lock_assignment(self, asset_uuid: str, assignment_id: int) -> Assignment:
+        """Leave an assignment out of distributions."""
+    def lock_manager(self, manager_id: int) -> Manager:
+        """Take a manager's access away; their token ends with it."""
+    def lost_outputs(self, asset_uuid: str) -> LostOutputs:
+        """Outputs of the asset and of its token whose holder or blinders are not known."""
+    def manager(self, manager_id: int) -> Manager:
+        """One manager."""
+    def managers(self) -> list[Manager]:
+        """The issuer's managers."""
+    def me(self) -> Manager:
+        """The manager whose login this is; an issuer's is refused."""
+    def memo(self, asset_uuid: str) -> str:
+        """The issuer's own note about an asset; empty when there is none."""
+    def ownerships(self, asset_uuid: str, height: int | None = None) -> list[Ownership]:
+        """Who holds how much, the treasury first: now, or after the block at a height."""
+    def policy(self, asset_uuid: str) -> PolicySettings:
+        """How the asset's policy is changed, and its switches."""
+    def refresh_token(self) -> str:
+        """Replace the token: the earlier one is worth nothing from here on."""
+    def refusals(self, asset_uuid: str, *, before: int | None = None, count: int | None = None) -> list[Refusal]:
+        """Transfers that were not cosigned, newest first, each with all reasons."""
+    def register_asset(self, asset_uuid: str) -> Asset:
+        """Put an asset into the public registry; its domain has to serve the proof already."""
+    def register_authorized(self, asset_uuid: str) -> Asset:
+        """Mark an asset as one that wallets may receive in AMP accounts only. Cannot be undone."""
+    def reissuances(self, asset_uuid: str) -> list[Reissuance]:
+        """Confirmed reissues."""
+    def reissue(self, asset_uuid: str, satoshi: int, treasury: Treasury, *, use_existing: str | None = None, besides: Sequence[str] = ..., report: Report | None = None, poll_seconds: float = 2.0, wait_seconds: float = 3600.0) -> Done:
+        """Issue ``satoshi`` more, to the treasury.
+
+        A reissue of that amount that the wallet has made and the server was not told of is finished instead; one of
+        another amount raises :class:`UnconfirmedMove`. ``use_existing`` (``TXID:VIN``) finishes that one;
+        ``besides`` names transactions that are to be left alone. Blocks until the server has confirmed.
+        """
+    def remove_category_asset(self, category_id: int, asset_uuid: str) -> Category:
+        """Require a category no longer. That loosens the asset's policy, and may have to wait."""
+    def remove_category_user(self, category_id: int, user_id: int) -> Category:
+        """Take a registered user out of a category; what they hold stays theirs."""
+    def remove_manager_asset(self, manager_id: int, asset_uuid: str) -> Manager:
+        """Let a manager no longer work on an asset."""
+    def remove_treasury_addresses(self, asset_uuid: str, addresses: Sequence[str]) -> None:
+        """Have holders no longer send to these addresses; what they hold stays treasury."""
+    def request_burn(self, asset_uuid: str, satoshi: int) -> BurnFile:
+        """What a wallet needs to burn ``satoshi`` of the treasury."""
+    def request_reissue(self, asset_uuid: str, satoshi: int) -> ReissueFile:
+        """What a wallet needs to reissue ``satoshi`` more."""
+    def rules(self, asset_uuid: str) -> list[Rule]:
+        """The rules in force that the issuer set, beside those that always hold."""
+    def set_default_gaid(self, user_id: int, gaid: str) -> None:
+        """Have distributions pay a registered user at another of their GAIDs."""
+    def set_memo(self, asset_uuid: str, memo: str) -> None:
+        """Replace the note about an asset."""
+    def summary(self, asset_uuid: str) -> Summary:
+        """An asset in figures."""
+    def token(self) -> str:
+        """The token that calls are made with: a secret, for other tools' ``Authorization: token <TOKEN>``."""
+    def treasury_addresses(self, asset_uuid: str) -> list[str]:
+        """Addresses of the issuer's own wallet: what they hold is treasury, and holders may send to them."""
+    def tx(self, asset_uuid: str, txid: str) -> Tx:
+        """One transaction of the asset."""
+    def txs(self, asset_uuid: str, *, start: int | None = None, count: int | None = None, sortcolumn: str | None = None, sortorder: Literal['asc', 'desc'] | None = None, height_start: int | None = None, height_stop: int | None = None) -> list[Tx]:
+        """Confirmed transactions of the asset, oldest first unless told otherwise; heights are inclusive."""
+    def unfreeze_user(self, user_id: int) -> User:
+        """End that."""
+    def unlock_asset(self, asset_uuid: str) -> Asset:
+        """End a lock. That loosens the asset's policy, and may have to wait."""
+    def unlock_assignment(self, asset_uuid: str, assignment_id: int) -> Assignment:
+        """Make an assignment ready for the next distribution."""
+    def unlock_manager(self, manager_id: int) -> Manager:
+        """Give a manager access."""
+    def update_blinders(self, asset_uuid: str, blinders: UpdateBlinders) -> None:
+        """Hand in the blinders of an output that the server could not open: lost outputs are found this way."""
+    @property
+    def url(self) -> str:
+        """Base URL of the API."""
+    def user(self, user_id: int) -> User:
+        """One registered user."""
+    def user_gaids(self, user_id: int) -> list[str]:
+        """All GAIDs of a registered user."""
+    def user_summary(self, user_id: int) -> list[UserSummary]:
+        """What a registered user was assigned, was paid and holds, an element for each asset."""
+    def users(self) -> list[User]:
+        """All registered users."""
+    def utxos(self, asset_uuid: str) -> list[Utxo]:
+        """Unspent outputs of the asset, and whose they are."""
+    def validate_gaid(self, gaid: str) -> Validity:
+        """Whether a GAID names an AMP account of this server."""
+    def whitelist(self, asset_uuid: str, outpoints: Sequence[Outpoint]) -> list[Utxo]:
+        """Take outputs off the blacklist. That loosens the asset's policy, and may have to wait."""
     def close(self) -> None:
         """Close the connections."""
     def __enter__(self) -> Self: ...
