@@ -291,7 +291,8 @@ class Asset(Struct, frozen=True, kw_only=True):
 
 
 class Issue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An asset to issue. What is given for a reissuance is ignored unless ``is_reissuable``."""
+    """An asset to issue. What is given for a reissuance is ignored unless ``is_reissuable``. ``investors_restricted``
+    is ``transfer_restricted`` by its old name; left open, an asset is restricted."""
 
     name: Annotated[str, Meta(min_length=5, max_length=255, pattern=r"^[ -~]*$(?!\n)")]
     amount: Amount
@@ -305,6 +306,7 @@ class Issue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reissuance_amount: Satoshi | None = None
     reissuance_address: Annotated[str, Meta(max_length=200)] | None = None
     transfer_restricted: bool | None = None
+    investors_restricted: bool | None = None
 
 
 class Issued(Struct, frozen=True, kw_only=True):

@@ -116,6 +116,10 @@ class ChainUnavailable(Refusal):
     """The chain does not answer, so the server cannot know what it needs to know."""
 
 
+class FeeWalletEmpty(Refusal):
+    """The server's own wallet cannot pay for an issuance now."""
+
+
 class StoreUnavailable(Refusal):
     """The server cannot write durably, so it does nothing that it would have to remember."""
 
@@ -267,6 +271,7 @@ REFUSALS: Mapping[type[Refusal], Answer] = {
     NotFound: Answer("notfound", 404),
     BroadcastRefused: Answer("broadcast", 400),
     ChainUnavailable: Answer("chainunavailable", 503, retryable=True),
+    FeeWalletEmpty: Answer("feewallet", 503, retryable=True),
     StoreUnavailable: Answer("storeunavailable", 503, retryable=True),
     ServerBusy: Answer("busy", 503, retryable=True),
     ShuttingDown: Answer("shuttingdown", 503, retryable=True),

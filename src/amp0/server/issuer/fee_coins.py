@@ -143,6 +143,16 @@ def release(db: Connection, txid: Txid) -> None:
     _coins_of(db, txid, state=GONE, height=None)
 
 
+def is_lost(db: Connection, tx: Transaction) -> bool:
+    """Whether a coin that a transaction spends was spent by another one, or never came to be."""
+    spent = _known(db, [txin.prevout for txin in tx.vin])
+    rows = db.execute(
+        sa.select(_coins.c.spent_by, _coins.c.state).where(outpoints.is_one_of(_coins.c.txid, _coins.c.vout)),
+        outpoints.these(spent),
+    )
+    return any(row.state == GONE or row.spent_by != bytes(tx.txid()) for row in rows)
+
+
 def funds(db: Connection) -> Funds:
     """What the wallet holds."""
     query = sa.select(_coins.c.state, _coins.c.spent_by, sa.func.sum(_coins.c.satoshi).label("satoshi")).where(
