@@ -419,12 +419,13 @@ class Burn(Struct, frozen=True, kw_only=True):
 
 
 class UpdateBlinders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The blinders of one output that arrived another way."""
+    """The blinders of one output that arrived another way. ``amount`` helps where the server cannot conclude it."""
 
     txid: Hex32
     vout: Index
     asset_blinder: Hex32
     amount_blinder: Hex32
+    amount: Amount | None = None
 
 
 AddressList = Annotated[list[AddressText], Meta(max_length=1000)]
