@@ -7,9 +7,9 @@ Nothing here is of the original API. Who may do what:
 * only the issuer asks for what loosens, edits the policy's own settings, and freezes or unfreezes users, because a
   user is frozen for all of the issuer's assets.
 
-Every change answers with itself, ``effective`` or ``pending`` with what it waits for (:mod:`amp0.server.policy.changes`).
-Freezing and unfreezing a user take effect at once: who may hold is the register's matter, and not delayed, like
-categories.
+Every change answers with itself: ``effective``, or ``pending`` with what it waits for; see
+:mod:`amp0.server.policy.changes`. Freezing and unfreezing a user take effect at once: who may hold is the register's
+matter, and not delayed, like categories.
 """
 
 from __future__ import annotations

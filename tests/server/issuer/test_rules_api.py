@@ -1,0 +1,293 @@
+"""Rules, changes, settings and refusals as an issuer and their managers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from amp0.protocol import issuer as wire
+from amp0.protocol.issuer_fields import date_text
+from amp0.server.issuer import rules_api
+from amp0.server.issuer.endpoint import Runs, Who
+from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused, WrongFields
+from amp0.server.store import asset_schema as tables
+from amp0.server.store.engine import Store
+from tests.server.policy.office import START, Office, an_asset, opened
+
+DAY = 86_400
+LIMIT = wire.RuleAdd(tag="transfer_limit", parameters={"satoshi": 5})
+
+
+class Desk(Office):
+    """An office whose calls are about its asset."""
+
+    def do(self, function: Callable[[Any, Any], Any], body: Any = None, who: str = "issuer", **more: Any) -> Any:
+        query = more.pop("query", None)
+        return function(self.call(who, query, asset_uuid=self.row.uuid, **more), body)
+
+    def add(self, tag: str, who: str = "issuer", **parameters: Any) -> wire.Change:
+        change: wire.Change = self.do(rules_api.add_rule, wire.RuleAdd(tag=tag, parameters=parameters), who)
+        return change
+
+    def in_force(self) -> list[tuple[str, dict[str, Any]]]:
+        return [(rule.tag, rule.parameters) for rule in self.do(rules_api.list_rules)]
+
+
+@pytest.fixture
+def desk(store: Store) -> Iterator[Desk]:
+    with store.transaction() as db:
+        made = opened(db)
+        yield Desk(db, principals=made.principals, asset=made.asset)
+
+
+def wrong(call: Callable[[], Any]) -> dict[str, Any]:
+    with pytest.raises(WrongFields) as refused:
+        call()
+    return dict(refused.value.errors)
+
+
+# --- rules ---------------------------------------------------------------------------------------------------------
+
+
+def test_rules_are_added_edited_and_ended(desk: Desk) -> None:
+    change = desk.add("transfer_limit", satoshi=5)
+    assert (change.state, change.loosens, change.content) == (
+        "effective",
+        False,
+        {"tag": "transfer_limit", "parameters": {"satoshi": 5}},
+    )
+    [rule] = desk.do(rules_api.list_rules)
+    assert rule == wire.Rule(
+        id=rule.id,
+        tag="transfer_limit",
+        parameters={"satoshi": 5},
+        created_at=date_text(START),
+        created_by=desk.principals["issuer"].id,
+    )
+    desk.do(rules_api.edit_rule, wire.RuleAdd(tag="transfer_limit", parameters={"satoshi": 4}), rule_id=rule.id)
+    [newer] = desk.do(rules_api.list_rules)
+    assert (newer.id > rule.id, newer.parameters) == (True, {"satoshi": 4})
+    for function, body in ((rules_api.end_rule, None), (rules_api.edit_rule, LIMIT)):
+        with pytest.raises(NothingHere):
+            desk.do(function, body, rule_id=rule.id)
+    assert desk.do(rules_api.end_rule, rule_id=newer.id).loosens
+    assert desk.in_force() == []
+
+
+def test_a_rule_is_written_in_its_one_form(desk: Desk) -> None:
+    """So that one that is in force already is seen to be."""
+    first = {"weekdays": [5, 1, 3], "from": 60, "to": 120}
+    desk.add("time_window", **first)
+    assert desk.in_force() == [("time_window", {"weekdays": [1, 3, 5], "from": 60, "to": 120})]
+    with pytest.raises(OperationRefused, match="in force already"):
+        desk.add("time_window", to=120, weekdays=[3, 1, 5], **{"from": 60})
+
+
+@pytest.mark.parametrize(
+    ("tag", "parameters", "field"),
+    [
+        ("no_such_rule", {}, "tag"),
+        ("transfer_limit", {}, "parameters"),
+        ("transfer_limit", {"satoshi": "5"}, "parameters"),
+        ("transfer_limit", {"satoshi": 5.0}, "parameters"),
+        ("transfer_limit", {"satoshi": True}, "parameters"),
+        ("transfer_limit", {"satoshi": 0}, "parameters"),
+        ("transfer_limit", {"satoshi": -1}, "parameters"),
+        ("transfer_limit", {"satoshi": 2_100_000_000_000_001}, "parameters"),
+        ("transfer_limit", {"satoshi": 5, "more": 1}, "parameters"),
+        ("time_window", {"weekdays": [1], "from": 120, "to": 60}, "parameters"),
+        ("frozen_holder", {"users": [77]}, "parameters"),
+        ("issuer_burn", {"satoshi": 5, "until": 9, "user_id": 77}, "parameters"),
+    ],
+)
+def test_i02_i06_wrong_rules_are_refused_by_field(desk: Desk, tag: str, parameters: dict[str, Any], field: str) -> None:
+    assert wrong(lambda: desk.add(tag, **parameters)).keys() == {field}
+    assert desk.in_force() == []
+    assert desk.do(rules_api.list_changes, query=wire.ChangeFilter()) == []
+
+
+def test_a_rule_names_users_of_its_issuer_only(desk: Desk) -> None:
+    issuer = desk.principals["issuer"].id
+    stranger = desk.hire("stranger", manager=False).id
+    row = {"creator_id": issuer, "name": "A", "is_company": 0, "is_frozen": 0, "created_at": START}
+    desk.db.execute(
+        tables.registered_users.insert(),
+        [
+            row | {"id": 1, "issuer_id": issuer, "deleted_at": None},
+            row | {"id": 2, "issuer_id": stranger, "deleted_at": None},
+            row | {"id": 3, "issuer_id": issuer, "deleted_at": START},
+        ],
+    )
+    for user in (2, 3):
+        assert wrong(lambda user=user: desk.add("frozen_holder", users=[1, user]))  # type: ignore[misc]
+    assert desk.add("frozen_holder", users=[1]).state == "effective"
+
+
+def test_the_number_of_rules_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules_api, "MAX_RULES", 2)
+    for satoshi in (1, 2):
+        desk.add("transfer_limit", satoshi=satoshi)
+    with pytest.raises(OperationRefused, match="at most 2"):
+        desk.add("transfer_limit", satoshi=3)
+
+
+def test_a_rule_is_replaced_by_one_of_its_kind(desk: Desk) -> None:
+    desk.add("transfer_limit", satoshi=5)
+    [rule] = desk.do(rules_api.list_rules)
+    body = wire.RuleAdd(tag="max_balance", parameters={"satoshi": 5})
+    assert wrong(lambda: desk.do(rules_api.edit_rule, body, rule_id=rule.id)).keys() == {"tag"}
+
+
+# --- who -----------------------------------------------------------------------------------------------------------
+
+
+def test_managers_tighten_and_the_issuer_loosens(desk: Desk) -> None:
+    assert desk.add("transfer_limit", "mara", satoshi=5).state == "effective"
+    [rule] = desk.do(rules_api.list_rules, who="mara")
+    stricter, looser = (wire.RuleAdd(tag="transfer_limit", parameters={"satoshi": n}) for n in (4, 6))
+    for function, body in ((rules_api.edit_rule, looser), (rules_api.end_rule, None)):
+        with pytest.raises(Detail, match="only the issuer") as refused:
+            desk.do(function, body, "mara", rule_id=rule.id)
+        assert refused.value.status == 403
+    with pytest.raises(Detail, match="only the issuer"):
+        desk.add("issuer_burn", "mara", satoshi=5, until=START + DAY)
+    assert desk.do(rules_api.edit_rule, stricter, "mara", rule_id=rule.id).state == "effective"
+    [rule] = desk.do(rules_api.list_rules)
+    assert desk.do(rules_api.edit_rule, looser, rule_id=rule.id).state == "effective"
+
+
+def test_c11_a_manager_who_approves_is_another_person(desk: Desk) -> None:
+    desk.wants(required_approvals=1, loosening_delay=DAY)
+    change = desk.add("issuer_burn", satoshi=5, until=START + DAY)
+    assert (change.state, change.loosens, change.not_before) == ("pending", True, date_text(START + DAY))
+    agree = wire.ChangeApprove(content_hash=change.content_hash)
+    with pytest.raises(Detail):
+        desk.do(rules_api.approve_change, agree, change_id=change.id)
+    other = wire.ChangeApprove(content_hash="00" * 32)
+    with pytest.raises(OperationRefused, match="not what was agreed"):
+        desk.do(rules_api.approve_change, other, "mara", change_id=change.id)
+    approved = desk.do(rules_api.approve_change, agree, "mara", change_id=change.id)
+    assert approved.approvals == [
+        wire.Approval(principal=desk.principals["mara"].id, person="mara", at=date_text(START))
+    ]
+    assert desk.in_force() == []
+    desk.later(DAY)
+    assert [tag for tag, _ in desk.in_force()] == ["issuer_burn"]
+    [shown] = desk.do(rules_api.list_changes, query=wire.ChangeFilter(), who="noel")
+    assert (shown.state, shown.settled_at, shown.settled_by) == ("effective", date_text(START + DAY), None)
+
+
+def test_the_queue_is_seen_and_cancelled(desk: Desk) -> None:
+    desk.wants(loosening_delay=DAY)
+    first, second = (desk.add("issuer_burn", satoshi=n, until=START + DAY) for n in (5, 6))
+    desk.add("transfer_limit", satoshi=5)
+
+    def shown(**query: Any) -> list[int]:
+        return [change.id for change in desk.do(rules_api.list_changes, query=wire.ChangeFilter(**query))]
+
+    assert shown(state="pending") == [second.id, first.id]
+    assert len(shown()) == 3
+    assert shown(count=1) == [second.id + 1]
+    assert shown(before=second.id) == [first.id]
+    assert desk.do(rules_api.cancel_change, who="mara", change_id=first.id).state == "cancelled"
+    assert shown(state="pending") == [second.id]
+    with pytest.raises(NothingHere):
+        desk.do(rules_api.cancel_change, change_id=999)
+
+
+def test_changes_are_in_the_log(desk: Desk) -> None:
+    desk.wants(required_approvals=1)
+    change = desk.add("issuer_burn", satoshi=5, until=START + DAY)
+    agree = wire.ChangeApprove(content_hash=change.content_hash)
+    desk.do(rules_api.approve_change, agree, "mara", change_id=change.id)
+    kept = desk.db.execute(sa.select(tables.issuer_events.c.action, tables.issuer_events.c.principal_id)).all()
+    issuer, mara = (desk.principals[name].id for name in ("issuer", "mara"))
+    assert [tuple(row) for row in kept] == [("add_rule", issuer), ("approve_change", mara)]
+
+
+@pytest.mark.parametrize("endpoint", rules_api.ENDPOINTS, ids=lambda row: f"{row.methods[0]} {row.path}")
+def test_i01_nothing_of_another_issuers_asset_is_there(desk: Desk, endpoint: Any) -> None:
+    if "{asset_uuid}" not in endpoint.path:
+        pytest.skip("not of an asset")
+    stranger = desk.hire("stranger", manager=False)
+    other = sa.insert(tables.assets).values(an_asset(stranger.id, 2)).returning(tables.assets.c.uuid)
+    uuid = desk.db.execute(other).scalar_one()
+    body = None if endpoint.body is None else msgspec.convert(_example(endpoint.body), endpoint.body)
+    query = None if endpoint.query is None else endpoint.query()
+    call = desk.call("issuer", query, asset_uuid=uuid, rule_id=1, change_id=1)
+    with pytest.raises(NothingHere):
+        endpoint.function(call, body)
+    if endpoint.who is Who.TEAM:
+        desk.principals["mara"] = replace(desk.principals["mara"], assets=frozenset())
+        call = desk.call("mara", query, asset_uuid=desk.row.uuid, rule_id=1, change_id=1)
+        with pytest.raises(Detail) as refused:
+            endpoint.function(call, body)
+        assert refused.value.status == 403
+
+
+def _example(kind: Any) -> dict[str, Any]:
+    return {
+        wire.RuleAdd: {"tag": "transfer_limit", "parameters": {"satoshi": 5}},
+        wire.ChangeApprove: {"content_hash": "00" * 32},
+        wire.PolicyEdit: {"loosening_delay": 5},
+    }.get(kind, {})
+
+
+def test_what_writes_runs_in_the_writing_transaction() -> None:
+    for endpoint in rules_api.ENDPOINTS:
+        assert (endpoint.runs is Runs.READ) is (endpoint.methods == ("GET",)), endpoint.path
+    assert {row.path.rsplit("/", 1)[1] for row in rules_api.ENDPOINTS if row.who is Who.ISSUER} >= {"policy"}
+
+
+# --- settings ------------------------------------------------------------------------------------------------------
+
+
+def test_the_settings_of_the_policy(desk: Desk) -> None:
+    shown = desk.do(rules_api.show_policy)
+    assert (shown.checks_sender_categories, shown.loosening_delay, shown.required_approvals) == (False, 0, 0)
+    change = desk.do(rules_api.edit_policy, wire.PolicyEdit(loosening_delay=DAY, checks_sender_categories=True))
+    assert (change.state, change.content) == (
+        "effective",
+        {"loosening_delay": DAY, "checks_sender_categories": True},
+    )
+    shown = desk.do(rules_api.show_policy)
+    assert (shown.checks_sender_categories, shown.loosening_delay, shown.version) == (True, DAY, 2)
+    assert desk.do(rules_api.edit_policy, wire.PolicyEdit(loosening_delay=DAY - 1)).state == "pending"
+    assert desk.do(rules_api.edit_policy, wire.PolicyEdit(checks_sender_categories=False)).state == "pending"
+
+
+def test_a_policy_is_not_locked_for_ever(desk: Desk) -> None:
+    """By more delay than anybody waits, or more approvals than there are persons."""
+    edits = [wire.PolicyEdit(loosening_delay=91 * DAY), wire.PolicyEdit(required_approvals=3), wire.PolicyEdit()]
+    fields = [wrong(lambda edit=edit: desk.do(rules_api.edit_policy, edit)).keys() for edit in edits]  # type: ignore[misc]
+    assert fields == [{"loosening_delay"}, {"required_approvals"}, {"non_field_errors"}]
+    desk.hire("mara again", "Mara")
+    assert wrong(lambda: desk.do(rules_api.edit_policy, wire.PolicyEdit(required_approvals=3)))
+    assert desk.do(rules_api.edit_policy, wire.PolicyEdit(required_approvals=2)).state == "effective"
+
+
+# --- refusals ------------------------------------------------------------------------------------------------------
+
+
+def test_i07_refusals_are_listed_newest_first_page_by_page(desk: Desk) -> None:
+    reason = wire.Reason(code="asset_locked", side="asset", index=None, asset_id="01" * 32, text="locked")
+    for number in range(3):
+        desk.db.execute(
+            tables.policy_refusals.insert().values(
+                asset=desk.asset,
+                txid=bytes([number]) + bytes(31),
+                account_id=5,
+                reasons=msgspec.json.encode([reason]).decode(),
+                at=START + number,
+            )
+        )
+    newest, *rest = desk.do(rules_api.list_refusals, query=wire.EventPaging())
+    assert (newest.txid, newest.at, newest.reasons) == ("00" * 31 + "02", date_text(START + 2), [reason])
+    assert (newest.gaid, newest.registered_user, len(rest)) == (None, None, 2)
+    [last] = desk.do(rules_api.list_refusals, query=wire.EventPaging(before=newest.id, count=1), who="mara")
+    assert last == rest[0]
