@@ -15,9 +15,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from amp0.elements.hashes import Txid, asset_id_to_str
-from amp0.protocol.issuer import Asset
+from amp0.errors import InvalidInput
+from amp0.protocol.issuer import Asset, AssetEdit, LongText, Nothing
+from amp0.server.issuer import events
 from amp0.server.issuer.desk import Call, Principal, Role
-from amp0.server.issuer.refusals import Detail, NothingHere
+from amp0.server.issuer.endpoint import Endpoint, Runs, Who
+from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused, WrongFields
+from amp0.server.policy import changes
+from amp0.server.policy.apply import Action
+from amp0.server.policy.ssrf import check_url
 from amp0.server.store import asset_schema
 
 SIGNED, SENT, FAILED = "signed", "sent", "failed"
@@ -186,3 +192,104 @@ def to_wire(db: Connection, row: AssetRow) -> Asset:
         issuer_authorization_endpoint=row.authorization_endpoint,
         transfer_restricted=row.transfer_restricted,
     )
+
+
+# --- endpoints -----------------------------------------------------------------------------------------------------
+
+
+def list_assets(call: Call, _body: None) -> list[Asset]:
+    """The assets that the caller works on, oldest first."""
+    return [to_wire(call.db, row) for row in visible_to(call.db, call.who)]
+
+
+def show(call: Call, _body: None) -> Asset:
+    """One asset."""
+    return to_wire(call.db, find(call))
+
+
+def edit(call: Call, body: AssetEdit) -> Asset:
+    """Set the URL that is asked before a transfer is cosigned, or with null or an empty text ask nobody any more."""
+    row = find(call)
+    url = body.issuer_authorization_endpoint or None
+    if url is not None:
+        try:
+            check_url(url, private=call.desk.settings.authorization_private)
+        except InvalidInput as error:
+            raise WrongFields.of("issuer_authorization_endpoint", f"{error}.") from None
+    changes.request(call, row, Action.SET_ENDPOINT, {"url": url})
+    return _again(call, row)
+
+
+def delete(call: Call, _body: None) -> None:
+    """Take an asset out of the API, for ever; on the chain it lives on, and so do its rules.
+
+    Not while a distribution waits to be confirmed.
+    """
+    row = find(call)
+    distributions = asset_schema.distributions
+    waiting = sa.select(distributions.c.id).where(
+        distributions.c.asset == row.id, distributions.c.state == "unconfirmed"
+    )
+    if call.db.execute(waiting).first() is not None:
+        raise OperationRefused("A distribution of this asset is not confirmed; confirm or cancel it first")
+    call.db.execute(_assets.update().where(_assets.c.id == row.id).values(deleted_at=call.desk.now()))
+    events.note(call, "delete_asset", row.id)
+
+
+def lock(call: Call, _body: None) -> Asset:
+    """Stop every transfer between holders, at once."""
+    row = find(call)
+    changes.request(call, row, Action.LOCK, {})
+    return _again(call, row)
+
+
+def unlock(call: Call, _body: None) -> Asset:
+    """Allow transfers again: at once, or when the delay is over and others have agreed, where the asset wants that."""
+    row = find(call)
+    changes.request(call, row, Action.UNLOCK, {})
+    return _again(call, row)
+
+
+def register_authorized(call: Call, _body: None) -> Asset:
+    """Say that wallets may hold the asset in AMP accounts only. This cannot be undone.
+
+    Its transfers are judged from its issuance on, with or without this mark.
+    """
+    row = find(call)
+    if row.is_authorized:
+        raise OperationRefused("This asset is already authorized")
+    call.db.execute(_assets.update().where(_assets.c.id == row.id).values(is_authorized=1))
+    events.note(call, "authorize_asset", row.id)
+    return _again(call, row)
+
+
+def memo(call: Call, _body: None) -> str:
+    """The issuer's own note on the asset; empty where there is none."""
+    return find(call).memo
+
+
+def set_memo(call: Call, body: str) -> Nothing:
+    """Set the note; an empty text takes it away."""
+    row = find(call)
+    call.db.execute(_assets.update().where(_assets.c.id == row.id).values(memo=body))
+    events.note(call, "set_memo", row.id)
+    return Nothing()
+
+
+def _again(call: Call, row: AssetRow) -> Asset:
+    return to_wire(call.db, load(call.db, row.id))
+
+
+_PATH = "/assets/{asset_uuid}"
+_WRITES: Any = {"answer": Asset, "who": Who.ISSUER, "runs": Runs.WRITE}
+ENDPOINTS = (
+    Endpoint(("GET",), "/assets", list_assets, answer=list[Asset]),
+    Endpoint(("GET",), _PATH, show, answer=Asset),
+    Endpoint(("PUT",), f"{_PATH}/edit", edit, body=AssetEdit, **_WRITES),
+    Endpoint(("DELETE",), f"{_PATH}/delete", delete, answer=None, status=204, who=Who.ISSUER, runs=Runs.WRITE),
+    Endpoint(("PUT",), f"{_PATH}/lock", lock, **_WRITES),
+    Endpoint(("PUT",), f"{_PATH}/unlock", unlock, **_WRITES),
+    Endpoint(("GET",), f"{_PATH}/register-authorized", register_authorized, **_WRITES),
+    Endpoint(("GET",), f"{_PATH}/memo", memo, answer=str),
+    Endpoint(("POST",), f"{_PATH}/memo/set", set_memo, answer=Nothing, body=LongText, runs=Runs.WRITE),
+)

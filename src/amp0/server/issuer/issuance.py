@@ -41,7 +41,6 @@ log = logging.getLogger("amp0.server.issuer")
 
 _CHOICES = 5
 """How often coins are chosen before the request is given up: each time somebody else was faster."""
-_MAX_KEY = 128
 _COMFORTABLE = 1_000
 """Satoshi that should be left of the coins: less than that is hardly worth a coin of its own."""
 
@@ -106,9 +105,6 @@ _FAILED = (
 
 def _check(call: Call, body: Issue) -> _Terms:
     """Every rule that needs no database. Raises :class:`WrongFields` for all that is wrong."""
-    key = call.idempotency_key
-    if key is not None and not (0 < len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
-        raise WrongFields(f"An Idempotency-Key has 1 to {_MAX_KEY} plain characters.")
     errors: dict[str, list[str]] = {}
     precision = body.precision or 0
     contract = address = token_address = None
@@ -265,7 +261,7 @@ def _record(call: Call, terms: _Terms, built: BuiltIssuance, coins: list[FeeCoin
             )
         )
     row = assets.load(db, asset)
-    events.note(call, "asset_issued", asset=asset, txid=str(row.issue_txid), amount=row.issued, tokens=row.tokens)
+    events.note(call, "issue_asset", asset=asset, txid=str(row.issue_txid), amount=row.issued, tokens=row.tokens)
     log.info("issuance signed asset=%d asset_id=%s txid=%s", asset, asset_id_to_str(row.asset_id), built.tx.txid())
     return row
 
