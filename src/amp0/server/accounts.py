@@ -238,6 +238,7 @@ _HAND_OUT = (
 )
 _MARK_USED = _HAND_OUT.where(_addresses.c.issued_at.is_(None))
 _ADVANCE = _accounts.update().where(_accounts.c.id == sa.bindparam("account")).values(last_pointer=sa.bindparam("n"))
+_ADVANCE_TO = _ADVANCE.where(_accounts.c.last_pointer < sa.bindparam("n"))
 
 
 def fund(context: Context, call: rpc.Fund) -> rpc.FundReply:
@@ -281,6 +282,11 @@ def fund(context: Context, call: rpc.Fund) -> rpc.FundReply:
 def mark_used(connection: Connection, account_id: int, pointer: int, now: int) -> None:
     """Note that an address has received, or is about to: it will not be handed out any more."""
     connection.execute(_MARK_USED, {"id": account_id, "n": pointer, "now": now})
+
+
+def advance(connection: Connection, account_id: int, pointer: int) -> None:
+    """Let an account count up to a pointer, if it has not got there: its wallet looks for coins that far."""
+    connection.execute(_ADVANCE_TO, {"account": account_id, "n": pointer})
 
 
 def upload_addresses(context: Context, call: rpc.UploadAddresses) -> bool:
