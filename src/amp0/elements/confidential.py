@@ -234,7 +234,7 @@ class BlindedOutput:
     """A finished output and its maker's knowledge of it.
 
     ``nonce`` is the blinding nonce (``b""`` for an explicit output), ``value_proof`` and
-    ``asset_proof`` the small explicit proofs that a PSET carries.
+    ``asset_proof`` the small explicit proofs that a PSET carries, if they were made.
     """
 
     txout: TxOut
@@ -268,6 +268,8 @@ def blind(
     inputs: Sequence[DomainEntry],
     outputs: Sequence[PlainOutput],
     random: Callable[[int], bytes] = secrets.token_bytes,
+    *,
+    for_pset: bool = True,
 ) -> list[BlindedOutput]:
     """Make the outputs of a transaction, blinding those with a blinding key.
 
@@ -275,7 +277,8 @@ def blind(
     then, if it issues, the issued asset, then the token. ``outputs`` includes the fee. Amounts
     must balance per asset; they are checked before anything is made. There is no fallback: any
     failure raises and no output comes back (:class:`InvalidAmounts`, :class:`InvalidInput`).
-    Fresh blinding factors and ephemeral keys are drawn from ``random`` for every call.
+    Fresh blinding factors and ephemeral keys are drawn from ``random`` for every call. Without ``for_pset`` the small
+    proofs that only a PSET carries are left out.
     """
     if len(inputs) > MAX_INPUTS:
         raise InvalidAmounts(f"{len(inputs)} inputs; at most {MAX_INPUTS} can be proven in one transaction")
@@ -296,7 +299,9 @@ def blind(
     for i in to_blind:
         abf, vbf = factors[i]
         jobs.append(
-            functools.partial(_blind_one, outputs[i], abf, vbf, _random_scalar(random), tags, abfs, generators, random)
+            functools.partial(
+                _blind_one, outputs[i], abf, vbf, _random_scalar(random), tags, abfs, generators, random, for_pset
+            )
         )
     blinded = dict(zip(to_blind, run_parallel(jobs), strict=True))
     return [blinded[i] if i in blinded else _explicit(output) for i, output in enumerate(outputs)]
@@ -360,6 +365,7 @@ def _blind_one(
     abfs: bytes,
     generators: bytes,
     random: Callable[[int], bytes],
+    for_pset: bool,
 ) -> BlindedOutput:
     assert output.blinding_pubkey is not None
     generator = wally.asset_generator(output.asset, abf)
@@ -377,9 +383,13 @@ def _blind_one(
         output.satoshi, nonce, output.asset, abf, vbf, commitment, output.script, generator,
         minimum=0 if is_unspendable(output.script) else 1, bits=_range_bits(output.satoshi),
     )  # fmt: skip
+    txout = TxOut(output.script, generator, commitment, wally.public_key(ephemeral), surjection, rangeproof)
+    opening = Opening(output.asset, output.satoshi, abf, vbf)
+    if not for_pset:
+        return BlindedOutput(txout, opening, nonce)
     return BlindedOutput(
-        TxOut(output.script, generator, commitment, wally.public_key(ephemeral), surjection, rangeproof),
-        Opening(output.asset, output.satoshi, abf, vbf),
+        txout,
+        opening,
         nonce,
         wally.explicit_value_proof(output.satoshi, random(32), vbf, commitment, generator),
         wally.explicit_asset_proof(output.asset, abf, generator),

@@ -341,7 +341,7 @@ class NodeWallet:
         outputs += [self._to_self(asset, satoshi, CHANGE) for asset, satoshi in left.items() if satoshi]
         outputs.append(PlainOutput(b"", POLICY_ASSET, fee))
         try:
-            blinded = blind(domain, outputs, self._random)
+            blinded = blind(domain, outputs, self._random, for_pset=False)
         except Amp0Error as error:
             raise RpcError(WALLET_ERROR, f"Unable to blind transaction: {error}") from None
         tx = Transaction.of(2, 0, vin, [output.txout for output in blinded])
