@@ -53,6 +53,7 @@ class _Incoming:
     token: str | None = field(repr=False)
     peer: str
     idempotency_key: str | None
+    api_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ class IssuerApi:
             token=token,
             peer="" if request.client is None else request.client.host,
             idempotency_key=key,
+            api_url=(self._desk.settings.public_api_url or str(request.base_url.replace(path=PREFIX))).rstrip("/"),
         )
 
     async def _body(self, request: Request) -> bytes:
@@ -170,6 +172,7 @@ class IssuerApi:
             token=incoming.token or "",
             peer=incoming.peer,
             idempotency_key=incoming.idempotency_key,
+            api_url=incoming.api_url,
         )
         try:
             if endpoint.query is not None:

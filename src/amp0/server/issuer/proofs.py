@@ -231,9 +231,11 @@ def _paid_exactly(tx: Transaction, vout: int, payee: Payee, pair: Pair, claim: C
 
 @dataclass(frozen=True, slots=True)
 class MadeMore:
-    """A reissue: how much, the output of it that is shown, and the openings of all outputs of asset and token."""
+    """A reissue: how much, with which value blinding factor (zeros: in the open), the output of it that is shown, and
+    the openings of all outputs of asset and token."""
 
     satoshi: int
+    vbf: bytes = field(repr=False)
     vout: int
     openings: Mapping[int, Opening]
 
@@ -246,7 +248,7 @@ def reissue(
     A hidden amount is proven with what ``listissuances`` says of this input. Raises :class:`OperationRefused`.
     """
     _in_range(tx, details)
-    satoshi = _reissued(tx, vin, pair, issuances)
+    satoshi, vbf = _reissued(tx, vin, pair, issuances)
     openings: dict[int, Opening] = {}
     for vout, txout in enumerate(tx.vout):
         claim = details.get(vout, _nothing(vout))
@@ -263,17 +265,17 @@ def reissue(
     if all(opening.asset != pair.token for opening in openings.values()):
         raise OperationRefused("details opens no output with the reissuance token: its blinders are needed as well")
     shown = [vout for vout, amount in units.items() if amount == satoshi]
-    return MadeMore(satoshi, (shown or [*units])[0], openings)
+    return MadeMore(satoshi, vbf, (shown or [*units])[0], openings)
 
 
-def _reissued(tx: Transaction, vin: int, pair: Pair, issuances: Sequence[IssuanceEntry]) -> int:
+def _reissued(tx: Transaction, vin: int, pair: Pair, issuances: Sequence[IssuanceEntry]) -> tuple[int, bytes]:
     txid = str(tx.txid())
     issuance = tx.vin[vin].issuance if vin < len(tx.vin) else None
     if issuance is None or not issuance.is_reissuance or issued_asset(tx.vin[vin])[0] != pair.asset:
         raise OperationRefused(f"input {vin} of {txid} does not reissue this asset")
     satoshi = value_of_field(issuance.amount_field)
     if satoshi is not None:
-        return satoshi
+        return satoshi, ZERO32
     generator = wally.asset_generator(pair.asset, None)
     for entry in issuances:
         amount = _satoshi("listissuances", entry.assetamount)
@@ -281,7 +283,7 @@ def _reissued(tx: Transaction, vin: int, pair: Pair, issuances: Sequence[Issuanc
             continue
         vbf = _hex("listissuances", entry.assetblinds)
         if _commits(amount, vbf, generator, issuance.amount_field):
-            return amount
+            return amount, vbf
         raise OperationRefused(f"what listissuances says of input {vin} does not open the amount that it makes")
     raise OperationRefused(f"listissuances has no amount and blinder for input {vin}, whose amount is hidden")
 

@@ -4,10 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amp0.server.issuer import categories, events, gaids, general, holders, managers, principals
+from amp0.server.issuer import (
+    assignments,
+    blinders,
+    burns,
+    categories,
+    distributions,
+    events,
+    gaids,
+    general,
+    holders,
+    managers,
+    principals,
+    reissuance,
+)
 from amp0.server.issuer.endpoint import Endpoint
 
-MODULES = (general, principals, holders, categories, gaids, managers, events)
+MODULES = (
+    general,
+    principals,
+    holders,
+    categories,
+    gaids,
+    managers,
+    assignments,
+    distributions,
+    reissuance,
+    burns,
+    blinders,
+    events,
+)
 """In the order of the description. A module that is not here has no endpoints."""
 
 ENDPOINTS: Sequence[Endpoint] = tuple(endpoint for module in MODULES for endpoint in module.ENDPOINTS)
