@@ -14,9 +14,9 @@ Owns the tables ``blocks``, ``transactions``, ``outputs`` and ``account_transact
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -62,6 +62,25 @@ class Changes:
         self.accounts_of.setdefault(txid, set()).update(account_ids)
 
 
+class Follower(Protocol):
+    """Books about the chain that somebody else keeps, in the same transactions: those of the fee wallet."""
+
+    def concerned(self, db: Connection, transactions: Collection[Transaction]) -> set[Txid]:
+        """Those of the transactions that it has to hear of."""
+
+    def add(self, db: Connection, tx: Transaction, height: int | None) -> None:
+        """A transaction is in a block, or in the mempool where there is no height."""
+
+    def remove_block(self, db: Connection, height: int) -> None:
+        """The tip is disconnected; what was in it is unconfirmed."""
+
+    def mark_gone(self, db: Connection, txid: Txid) -> None:
+        """A transaction is in neither block nor mempool any more."""
+
+
+_Hearing = Mapping[Follower, set[Txid]]
+
+
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
@@ -100,7 +119,9 @@ def count_unspent(connection: Connection, account_ids: sa.Select[int]) -> int:
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-def add_block(connection: Connection, block: Block, policy_asset: str, now: float) -> Changes:
+def add_block(
+    connection: Connection, block: Block, policy_asset: str, now: float, followers: Sequence[Follower] = ()
+) -> Changes:
     """Connect the next block. The caller has checked that it follows the tip."""
     changes = Changes()
     connection.execute(
@@ -110,9 +131,10 @@ def add_block(connection: Connection, block: Block, policy_asset: str, now: floa
     )
     _forget_block(connection, block.height - KEPT_BLOCKS)
     position = {tx.txid(): i for i, tx in enumerate(block.transactions)}
-    for tx in _candidates(connection, block.transactions):
+    hearing = _hearing(connection, block.transactions, followers)
+    for tx in _candidates(connection, block.transactions, hearing):
         place = book.Place(block.height, position[tx.txid()], block.time)
-        _add(connection, tx, place, policy_asset, now, changes)
+        _add(connection, tx, place, policy_asset, now, changes, hearing)
     return changes
 
 
@@ -122,7 +144,7 @@ def _forget_block(connection: Connection, height: int) -> None:
     connection.execute(_blocks.delete().where(_blocks.c.height <= height, ~reissued))
 
 
-def remove_block(connection: Connection, height: int, now: float) -> Changes:
+def remove_block(connection: Connection, height: int, now: float, followers: Sequence[Follower] = ()) -> Changes:
     """Disconnect the tip. Its transactions are unconfirmed again; coinbases are gone."""
     changes = Changes()
     rows = connection.execute(
@@ -139,9 +161,11 @@ def remove_block(connection: Connection, height: int, now: float) -> Changes:
     )
     connection.execute(_blocks.delete().where(_blocks.c.height == height))
     book.remove_block(connection, height)
+    for follower in followers:
+        follower.remove_block(connection, height)
     for row in rows:
         if Transaction.from_bytes(row.raw).is_coinbase:
-            _mark_gone(connection, Txid(row.txid), now, changes)
+            _mark_gone(connection, Txid(row.txid), now, changes, followers)
     return changes
 
 
@@ -150,29 +174,39 @@ def add_unconfirmed(
     transactions: Sequence[Transaction],
     policy_asset: str,
     now: float,
+    followers: Sequence[Follower] = (),
 ) -> Changes:
     """Take transactions of the mempool, parents before children where both are new."""
     changes = Changes()
-    for tx in _candidates(connection, transactions):
+    hearing = _hearing(connection, transactions, followers)
+    for tx in _candidates(connection, transactions, hearing):
         if not tx.is_coinbase:
-            _add(connection, tx, None, policy_asset, now, changes)
+            _add(connection, tx, None, policy_asset, now, changes, hearing)
     return changes
 
 
-def mark_gone(connection: Connection, txids: Collection[Txid], now: float) -> Changes:
+def mark_gone(
+    connection: Connection, txids: Collection[Txid], now: float, followers: Sequence[Follower] = ()
+) -> Changes:
     """Note that transactions are in neither mempool nor block any more, their own descendants included."""
     changes = Changes()
     for txid in txids:
-        _mark_gone(connection, txid, now, changes)
+        _mark_gone(connection, txid, now, changes, followers)
     return changes
 
 
-def _candidates(connection: Connection, transactions: Sequence[Transaction]) -> list[Transaction]:
-    """Those that pay one of our scripts, spend an output of a transaction we know, or that the ledger follows."""
+def _hearing(connection: Connection, transactions: Sequence[Transaction], followers: Sequence[Follower]) -> _Hearing:
+    return {follower: follower.concerned(connection, transactions) for follower in followers}
+
+
+def _candidates(connection: Connection, transactions: Sequence[Transaction], hearing: _Hearing) -> list[Transaction]:
+    """Those that pay one of our scripts, spend an output of a transaction we know, or that the ledger or somebody else
+    follows."""
     scripts = {out.script for tx in transactions for out in tx.vout if out.script}
     ours = set(_watched(connection, scripts))
     known = {tx.txid() for tx in transactions if any(out.script in ours for out in tx.vout)}
     known |= _showing_managed(connection, transactions)
+    known = known.union(*hearing.values())
     # The transactions themselves as well: an issuance of ours spends nothing that has a row.
     asked = {tx.txid() for tx in transactions} | {txin.prevout.txid() for tx in transactions for txin in tx.vin}
     for chunk in _chunks(asked - known):
@@ -220,12 +254,14 @@ def _add(
     policy_asset: str,
     now: float,
     changes: Changes,
+    hearing: _Hearing,
 ) -> None:
     txid, height = tx.txid(), None if place is None else place.height
     received = _watched(connection, {out.script for out in tx.vout if out.script})
     spent = _own_outputs(connection, [txin.prevout for txin in tx.vin])
     concern = book.concern(connection, tx)
-    if not any(out.script in received for out in tx.vout) and not spent and concern is None:
+    followed_by = [follower for follower, heard in hearing.items() if txid in heard]
+    if not any(out.script in received for out in tx.vout) and not spent and concern is None and not followed_by:
         return
     was = connection.execute(
         sa.select(_transactions.c.state).where(_transactions.c.txid == bytes(txid))
@@ -239,7 +275,7 @@ def _add(
     if height is None and any(rivals.values()):
         return
     for rival in rivals:
-        _mark_gone(connection, rival, now, changes, for_good=True)
+        _mark_gone(connection, rival, now, changes, list(hearing), for_good=True)
     _record_transaction(connection, tx, was, height, policy_asset, now)
     touched = {row.account_id for row in spent}
     for vout, out in enumerate(tx.vout):
@@ -258,6 +294,8 @@ def _add(
         )
     if concern is not None:
         book.add(connection, tx, concern, place, now)
+    for follower in followed_by:
+        follower.add(connection, tx, height)
     is_news = _record_history(connection, txid, touched, now)
     if is_news or was in (None, GONE):
         changes.note(txid, touched)
@@ -342,7 +380,15 @@ def _record_history(connection: Connection, txid: Txid, account_ids: Iterable[in
     return is_news
 
 
-def _mark_gone(connection: Connection, txid: Txid, now: float, changes: Changes, *, for_good: bool = False) -> None:
+def _mark_gone(
+    connection: Connection,
+    txid: Txid,
+    now: float,
+    changes: Changes,
+    followers: Sequence[Follower],
+    *,
+    for_good: bool = False,
+) -> None:
     """``for_good``: an input was spent otherwise, so nothing that spends its outputs can confirm either."""
     waiting = [txid]
     while waiting:
@@ -366,6 +412,8 @@ def _mark_gone(connection: Connection, txid: Txid, now: float, changes: Changes,
             _outputs.update().where(_outputs.c.spent_by == gone).values(spent_by=None, spent_height=None)
         )
         connection.execute(_outputs.delete().where(_outputs.c.txid == gone))
+        for follower in followers:
+            follower.mark_gone(connection, Txid(gone))
         rows = connection.execute(sa.select(_history.c.account_id).where(_history.c.txid == gone))
         changes.note(Txid(gone), rows.scalars())
 

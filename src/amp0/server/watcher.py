@@ -23,7 +23,7 @@ from amp0.elements.transaction import Transaction
 from amp0.network import Network
 from amp0.protocol import rpc
 from amp0.server import chainindex
-from amp0.server.chainindex import Block, Changes
+from amp0.server.chainindex import Block, Changes, Follower
 from amp0.server.chainsource import ChainSource, parse_block
 from amp0.server.context import Publication, Tip
 from amp0.server.refusal import ChainUnavailable, Refusal
@@ -58,8 +58,10 @@ class Watcher:
         clock: Callable[[], float],
         run: Run,
         publish: Callable[[Sequence[Publication]], Awaitable[None]],
+        followers: Sequence[Follower] = (),
     ) -> None:
         self._settings = settings
+        self._followers = followers
         self._policy_asset = network.policy_asset_hex
         self._genesis = BlockHash(network.genesis_hash_hex)
         self._is_our_chain = False
@@ -200,7 +202,7 @@ class Watcher:
             if tip is not None and (block.previous != tip.hash or block.height != tip.height + 1):
                 return None
             with self._store.transaction() as connection:
-                changes = chainindex.add_block(connection, block, self._policy_asset, self._clock())
+                changes = chainindex.add_block(connection, block, self._policy_asset, self._clock(), self._followers)
                 publications = _publications(connection, changes)
             kept = Block(block.height, block.hash, block.previous, block.time)
             return kept, publications
@@ -223,7 +225,7 @@ class Watcher:
 
         def work() -> tuple[Block | None, list[Publication]]:
             with self._store.transaction() as connection:
-                changes = chainindex.remove_block(connection, tip.height, self._clock())
+                changes = chainindex.remove_block(connection, tip.height, self._clock(), self._followers)
                 return chainindex.tip(connection), _publications(connection, changes)
 
         self._tip, publications = await self._run(work)
@@ -274,7 +276,9 @@ class Watcher:
     async def _record(self, transactions: Sequence[Transaction]) -> list[Publication]:
         def work() -> list[Publication]:
             with self._store.transaction() as connection:
-                changes = chainindex.add_unconfirmed(connection, transactions, self._policy_asset, self._clock())
+                changes = chainindex.add_unconfirmed(
+                    connection, transactions, self._policy_asset, self._clock(), self._followers
+                )
                 return _publications(connection, changes)
 
         return await self._run(work)
@@ -287,7 +291,7 @@ class Watcher:
 
         def work() -> list[Publication]:
             with self._store.transaction() as connection:
-                return _publications(connection, chainindex.mark_gone(connection, gone, now))
+                return _publications(connection, chainindex.mark_gone(connection, gone, now, self._followers))
 
         if gone:
             await self._publish(await self._run(work))

@@ -181,9 +181,14 @@ class FeeCoins:
     def concerned(self, db: Connection, transactions: Collection[Transaction]) -> set[Txid]:
         """Those that pay the wallet or spend a coin of it."""
         ours = set(_places(db, {out.script for tx in transactions for out in tx.vout if out.script}))
-        found = {tx.txid() for tx in transactions if any(out.script in ours for out in tx.vout)}
-        spent = _known(db, [txin.prevout for tx in transactions for txin in tx.vin])
-        return found | {tx.txid() for tx in transactions if any(txin.prevout in spent for txin in tx.vin)}
+        spent = set(_known(db, [txin.prevout for tx in transactions for txin in tx.vin]))
+        found = set()
+        for tx in transactions:
+            received = {OutPoint(tx.txid(), vout) for vout, out in enumerate(tx.vout) if out.script in ours}
+            spent |= received
+            if received or any(txin.prevout in spent for txin in tx.vin):
+                found.add(tx.txid())
+        return found
 
     def add(self, db: Connection, tx: Transaction, height: int | None) -> None:
         """A transaction is in the mempool (no ``height``), or in a block."""
