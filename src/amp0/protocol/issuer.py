@@ -99,23 +99,26 @@ from amp0.protocol.issuer_policy import (
     Refusal,
     Rule,
     RuleAdd,
+    Trial,
+    TrialRefusal,
 )
 
 # Given on from the other modules; what is defined here is public as well.
 __all__ = [
     "COIN", "MAX_SATOSHI", "SCRIPT_VERSION", "UNKNOWN_BLINDER", "Activity", "AddressList", "AddressText",
     "Amount", "Approval", "Asset", "AssetEdit", "Assignment", "AssignmentFilter", "AssignmentsCreate", "Balance",
-    "Burn", "BurnConfirm", "BurnFile", "BurnRequest", "BurnTxData", "Category", "CategoryAdd", "CategoryEdit", "Change",
-    "ChangeApprove", "ChangeFilter", "ChangeOutput", "Credentials", "DateTime", "Decimal", "DistributeConfirm",
-    "DistributeFile", "Distribution", "DistributionTx", "DistributionTxData", "Event", "EventPaging", "Gaid",
-    "GaidAddress", "GaidBalance", "Height", "Hex32", "Hex33", "Id", "Index", "Info", "IssuanceEntry", "Issue",
-    "Issued", "LongText", "LostOutputs", "Manager", "ManagerCreate", "Name", "NewAssignment", "NewPassword",
-    "Nothing", "Outpoint", "OutpointList", "Ownership", "Paging", "PaidAssignment", "Password", "PasswordChange",
-    "PasswordChanged", "PolicyEdit", "PolicySettings", "PreflightReply", "PreflightRequest", "PreflightTransfer",
-    "Reason", "Refusal", "Reissuance", "ReissuanceInput", "ReissueConfirm", "ReissueFile", "ReissueRequest",
-    "Reissued", "Rule", "RuleAdd", "Satoshi", "Seconds", "Summary", "Token", "Tx", "TxInput", "TxOutput",
-    "UnixTime", "UpdateBlinders", "Url", "User", "UserAdd", "UserEdit", "UserSummary", "Username", "Utxo", "Uuid",
-    "Validity", "WalletDetail", "date_text", "decimal_number", "satoshi_of",
+    "Burn", "BurnConfirm", "BurnFile", "BurnRequest", "BurnTxData", "Category", "CategoryAdd", "CategoryEdit",
+    "Change", "ChangeApprove", "ChangeFilter", "ChangeOutput", "Credentials", "DateTime", "Decimal",
+    "DistributeConfirm", "DistributeFile", "Distribution", "DistributionTx", "DistributionTxData", "Event",
+    "EventPaging", "Gaid", "GaidAddress", "GaidBalance", "Height", "Hex32", "Hex33", "Id", "Index", "Info",
+    "IssuanceEntry", "Issue", "Issued", "LongText", "LostOutputs", "Manager", "ManagerCreate", "Name",
+    "NewAssignment", "NewPassword", "Nothing", "Outpoint", "OutpointList", "Ownership", "Paging",
+    "PaidAssignment", "Password", "PasswordChange", "PasswordChanged", "PolicyEdit", "PolicySettings",
+    "PreflightReply", "PreflightRequest", "PreflightTransfer", "Reason", "Refusal", "Reissuance",
+    "ReissuanceInput", "ReissueConfirm", "ReissueFile", "ReissueRequest", "Reissued", "Rule", "RuleAdd",
+    "Satoshi", "Seconds", "Summary", "Token", "Trial", "TrialRefusal", "Tx", "TxInput", "TxOutput", "UnixTime",
+    "UpdateBlinders", "Url", "User", "UserAdd", "UserEdit", "UserSummary", "Username", "Utxo", "Uuid", "Validity",
+    "WalletDetail", "date_text", "decimal_number", "satoshi_of",
 ]  # fmt: skip
 
 VERSION = "0.1.13"

@@ -74,6 +74,25 @@ class RuleAdd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
+class TrialRefusal(Struct, frozen=True, kw_only=True):
+    """A transfer on record that a rule would have refused."""
+
+    txid: Hex32
+    at: DateTime
+    reasons: list[Reason]
+
+
+class Trial(Struct, frozen=True, kw_only=True):
+    """What a rule would have done to the newest transfers on record, and would do to today's holders: how many of them
+    could not redeem all they hold now, and how many could not be sent one satoshi more."""
+
+    transfers: Annotated[int, Meta(ge=0)]
+    refused: list[TrialRefusal]
+    holders: Annotated[int, Meta(ge=0)]
+    cannot_redeem: Annotated[int, Meta(ge=0)]
+    cannot_receive: Annotated[int, Meta(ge=0)]
+
+
 class Approval(Struct, frozen=True, kw_only=True):
     """Somebody else's agreement with a change."""
 

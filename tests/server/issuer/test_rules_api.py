@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import pytest
 import sqlalchemy as sa
 
+from amp0.elements.hashes import Txid
 from amp0.protocol import issuer as wire
 from amp0.protocol.issuer_fields import date_text
 from amp0.server.issuer import rules_api
 from amp0.server.issuer.endpoint import Runs, Who
 from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused, WrongFields
 from amp0.server.store import asset_schema as tables
+from amp0.server.store import schema
 from amp0.server.store.engine import Store
 from tests.server.policy.office import START, Office, an_asset, opened
 
@@ -240,7 +242,8 @@ def _example(kind: Any) -> dict[str, Any]:
 
 def test_what_writes_runs_in_the_writing_transaction() -> None:
     for endpoint in rules_api.ENDPOINTS:
-        assert (endpoint.runs is Runs.READ) is (endpoint.methods == ("GET",)), endpoint.path
+        reads = endpoint.methods == ("GET",) or endpoint.path.endswith("/try")
+        assert (endpoint.runs is Runs.READ) is reads, endpoint.path
     assert {row.path.rsplit("/", 1)[1] for row in rules_api.ENDPOINTS if row.who is Who.ISSUER} >= {"policy"}
 
 
@@ -291,3 +294,115 @@ def test_i07_refusals_are_listed_newest_first_page_by_page(desk: Desk) -> None:
     assert (newest.gaid, newest.registered_user, len(rest)) == (None, None, 2)
     [last] = desk.do(rules_api.list_refusals, query=wire.EventPaging(before=newest.id, count=1), who="mara")
     assert last == rest[0]
+
+
+# --- a rule on trial -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Register:
+    """Accounts 1 and 2 are one user's, 3 is another's, 4 nobody's; and what moved between them."""
+
+    desk: Desk
+    number: int = 0
+    held: dict[int, list[tuple[bytes, int, int]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        db, issuer = self.desk.db, self.desk.principals["issuer"].id
+        user = {"issuer_id": issuer, "creator_id": issuer, "name": "A", "is_company": 0, "is_frozen": 0}
+        db.execute(tables.registered_users.insert(), [user | {"id": n, "created_at": START} for n in (1, 3)])
+        wallet: dict[str, Any] = dict.fromkeys(("master_pubkey", "master_chain_code", "login_hash", "gait_path"), b"")
+        wallet |= dict.fromkeys(("user_agent", "appearance", "cache_password", "client_blob", "client_blob_hmac"), "")
+        wallet |= {"id": 1, "csv_blocks": 1, "nlocktime_blocks": 1, "created_at": START}
+        db.execute(schema.users.insert().values(wallet))
+        for account, user_id in ((1, 1), (2, 1), (3, 3), (4, None)):
+            db.execute(
+                schema.accounts.insert().values(
+                    id=account, user_id=1, pointer=account, type="2of2_no_recovery", name="", created_at=START,
+                    receiving_id=f"GA{account}", user_pubkey=b"", user_chain_code=b"", last_pointer=0,
+                )
+            )  # fmt: skip
+            if user_id is not None:
+                db.execute(
+                    tables.user_gaids.insert().values(
+                        issuer_id=issuer, account_id=account, user_id=user_id, is_default=account != 2, added_at=START
+                    )
+                )
+
+    def moves(self, giver: int | None, *given: tuple[int | None, int], state: int = 1) -> str:
+        """All that an account (None: the treasury) has goes to these; its txid."""
+        self.number += 1
+        self.desk.now += 60
+        txid = self.number.to_bytes(32, "big")
+        db, height = self.desk.db, self.number if state == 1 else None
+        db.execute(
+            tables.asset_txs.insert().values(
+                txid=txid, asset=self.desk.asset, state=state, height=height, position=0, seen_at=self.desk.now,
+                kind="transfer" if giver else "distribution", burned=0,
+            )
+        )  # fmt: skip
+        for vin, (old, vout, _) in enumerate(self.held.pop(giver, []) if giver else []):
+            spent = (tables.asset_outputs.c.txid == old) & (tables.asset_outputs.c.vout == vout)
+            mark = {"spent_by": txid, "spent_vin": vin, "spent_state": state, "spent_height": height}
+            db.execute(sa.update(tables.asset_outputs).where(spent).values(mark))
+        for vout, (account, satoshi) in enumerate(given):
+            db.execute(
+                tables.asset_outputs.insert().values(
+                    txid=txid, vout=vout, asset=self.desk.asset, is_token=0, satoshi=satoshi, account_id=account,
+                    is_burnt=0, state=state, height=height, acquired_at=self.desk.now, script_pubkey=b"",
+                    abf=bytes(32), vbf=bytes(32),
+                )
+            )  # fmt: skip
+            if account is not None and state != 2:
+                self.held.setdefault(account, []).append((txid, vout, satoshi))
+        return str(Txid(txid))
+
+
+@pytest.fixture
+def register(desk: Desk) -> Register:
+    return Register(desk)
+
+
+def tried(desk: Desk, tag: str, **parameters: Any) -> wire.Trial:
+    found: wire.Trial = desk.do(rules_api.try_rule, wire.RuleAdd(tag=tag, parameters=parameters), "mara")
+    return found
+
+
+def test_a_rule_is_tried_on_what_happened_and_on_who_holds(desk: Desk, register: Register) -> None:
+    register.moves(None, (1, 100), (3, 50))
+    small = register.moves(1, (3, 10), (2, 90))
+    large = register.moves(2, (3, 40), (2, 50))
+    register.moves(3, (4, 100), state=2)
+    found = tried(desk, "transfer_limit", satoshi=20)
+    assert (found.transfers, [one.txid for one in found.refused]) == (2, [large])
+    assert found.refused[0].reasons[0].code == "transfer_limit"
+    assert found.refused[0].at == date_text(desk.now - 60)
+    # The first has 50 now, the second 100: nothing of what is gone counts, nor what one pays oneself.
+    assert (found.holders, found.cannot_redeem, found.cannot_receive) == (2, 2, 0)
+    assert tried(desk, "transfer_limit", satoshi=50).cannot_redeem == 1
+    assert tried(desk, "max_balance", satoshi=100).cannot_receive == 1
+    assert [one.txid for one in tried(desk, "period_limit", satoshi=49, seconds=600).refused] == [large]
+    assert tried(desk, "period_limit", satoshi=49, seconds=60).refused == []
+    assert [one.txid for one in tried(desk, "max_balance", satoshi=55).refused] == [small, large]
+    assert tried(desk, "lock_up", until=desk.now + 1).cannot_redeem == 2
+    # It was only tried.
+    assert desk.in_force() == []
+    assert desk.do(rules_api.list_changes, query=wire.ChangeFilter()) == []
+
+
+def test_a_trial_counts_holders_as_they_were(desk: Desk, register: Register) -> None:
+    register.moves(None, (1, 100))
+    second = register.moves(1, (3, 50), (1, 50))
+    third = register.moves(3, (4, 25), (3, 25))
+    assert [one.txid for one in tried(desk, "max_holders", holders=1).refused] == [second, third]
+    assert [one.txid for one in tried(desk, "max_holders", holders=2).refused] == [third]
+    assert tried(desk, "max_holders", holders=3).refused == []
+
+
+def test_i07_a_history_that_is_too_long_is_not_played(
+    desk: Desk, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register.moves(None, (1, 100), (3, 50))
+    monkeypatch.setattr("amp0.server.policy.trial.MAX_OUTPUTS", 1)
+    with pytest.raises(OperationRefused, match="history"):
+        tried(desk, "transfer_limit", satoshi=20)

@@ -1,15 +1,14 @@
-"""What an asset allows, over the API: its rules, changes that wait, refusals, the switches, frozen users, the log.
+"""What an asset allows, over the API: its rules, changes that wait, the policy's own settings, and refusals.
 
 Nothing here is of the original API. Who may do what:
 
 * the issuer and the asset's managers read all of it, add rules that only refuse and make rules stricter, approve what
   somebody else asked for, and cancel what waits;
-* only the issuer asks for what loosens, edits the policy's own settings, and freezes or unfreezes users, because a
-  user is frozen for all of the issuer's assets.
+* only the issuer asks for what loosens, and edits the policy's own settings.
 
 Every change answers with itself: ``effective``, or ``pending`` with what it waits for; see
-:mod:`amp0.server.policy.changes`. Freezing and unfreezing a user take effect at once: who may hold is the register's
-matter, and not delayed, like categories.
+:mod:`amp0.server.policy.changes`. What the register of holders says (categories, frozen users) is no rule: it changes
+at once, by the endpoints of :mod:`~amp0.server.issuer.holders` and :mod:`~amp0.server.issuer.categories`.
 """
 
 from __future__ import annotations
@@ -29,8 +28,9 @@ from amp0.server.issuer.desk import Call, Role
 from amp0.server.issuer.endpoint import Endpoint, Runs, Who
 from amp0.server.issuer.parsing import row_id
 from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused, WrongFields
-from amp0.server.policy import changes, loosening, rules
+from amp0.server.policy import changes, loosening, rules, trial
 from amp0.server.policy.apply import POLICY_FIELDS, Action, Content, live_rule
+from amp0.server.policy.facts import Asset
 from amp0.server.store import asset_schema, schema
 
 MAX_RULES = 50
@@ -38,6 +38,7 @@ MAX_RULES = 50
 MAX_DELAY = 90 * 86_400
 """Longest delay of loosenings, seconds: a stolen login must not be able to freeze a policy for ever."""
 _PAGE = 100
+_TRIED = 1_000
 
 _rules = asset_schema.asset_rules
 _refusals = asset_schema.policy_refusals
@@ -95,6 +96,27 @@ def end_rule(call: Call, _body: None) -> wire.Change:
     if live_rule(call.db, asset.id, rule_id) is None:
         raise NothingHere("no such rule is in force")
     return _ask(call, asset, Action.END_RULE, {"rule_id": rule_id})
+
+
+def try_rule(call: Call, body: wire.RuleAdd) -> wire.Trial:
+    """Find out what a rule would do, without setting it: to the newest 1,000 transfers, and to today's holders."""
+    asset = assets.find(call)
+    rule = rules.parse(body.tag, _checked(call, body)["parameters"])
+    facts = Asset(asset.id, asset.uuid, asset.asset_id, asset.issuer_id, asset.policy_version)
+    try:
+        found = trial.try_rule(call.db, facts, rule, call.desk.now(), _TRIED)
+    except trial.TooLong:
+        raise OperationRefused(f"This asset has a history of more than {trial.MAX_OUTPUTS} outputs") from None
+    return wire.Trial(
+        transfers=found.transfers,
+        refused=[
+            wire.TrialRefusal(txid=str(Txid(one.txid)), at=date_text(one.at), reasons=list(one.reasons))
+            for one in found.refused
+        ],
+        holders=found.holders,
+        cannot_redeem=found.cannot_redeem,
+        cannot_receive=found.cannot_receive,
+    )
 
 
 def _rule_id(call: Call) -> int:
@@ -247,6 +269,7 @@ _CHANGE, _WRITE = wire.Change, Runs.WRITE
 ENDPOINTS = (
     Endpoint(("GET",), _RULES, list_rules, list[wire.Rule]),
     Endpoint(("POST",), f"{_RULES}/add", add_rule, _CHANGE, body=wire.RuleAdd, runs=_WRITE),
+    Endpoint(("POST",), f"{_RULES}/try", try_rule, wire.Trial, body=wire.RuleAdd),
     Endpoint(("PUT",), _RULES + "/{rule_id}/edit", edit_rule, _CHANGE, body=wire.RuleAdd, runs=_WRITE),
     Endpoint(("DELETE",), _RULES + "/{rule_id}/delete", end_rule, _CHANGE, runs=_WRITE),
     Endpoint(("GET",), _CHANGES, list_changes, list[wire.Change], query=wire.ChangeFilter),
