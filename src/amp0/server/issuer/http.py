@@ -154,7 +154,7 @@ class IssuerApi:
         pool = {
             Runs.READ: workers.ordinary,
             Runs.WRITE: workers.writing,
-            Runs.OUTSIDE: workers.ordinary,
+            Runs.OUTSIDE: workers.outside,
             Runs.SLOW: workers.slow,
         }[endpoint.runs]
         return await pool(lambda: self._run(endpoint, incoming))
