@@ -17,6 +17,7 @@ from amp0.server.issuer import (
     managers,
     principals,
     reissuance,
+    rules_api,
 )
 from amp0.server.issuer.endpoint import Endpoint
 
@@ -32,6 +33,7 @@ MODULES = (
     reissuance,
     burns,
     blinders,
+    rules_api,
     events,
 )
 """In the order of the description. A module that is not here has no endpoints."""
