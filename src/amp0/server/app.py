@@ -38,7 +38,18 @@ from amp0.server.context import Publication, Services
 from amp0.server.cosign_checks import Limits
 from amp0.server.cosigner import Cosigner
 from amp0.server.http import HttpApi
-from amp0.server.keys import KEY_FILE, ServiceKeys, create_key_file, load_key_file
+from amp0.server.issuer.fee_coins import FeeCoins
+from amp0.server.issuer.fee_wallet import FeeWallet
+from amp0.server.keys import (
+    FEE_WALLET_FILE,
+    FEE_WALLET_KEY,
+    KEY_FILE,
+    ServiceKeys,
+    create_key_file,
+    create_seed_file,
+    load_key_file,
+    load_seed_file,
+)
 from amp0.server.settings import Listener, Settings
 from amp0.server.store import schema
 from amp0.server.store.engine import Faults, Store
@@ -179,10 +190,15 @@ def build(
     try:
         store = Store.open(settings.store_url(), faults=faults)
         if keys is None:
-            keys = _service_keys(settings, store, passphrase or settings.read_passphrase(), random)
+            # Read once: a file descriptor gives it only once.
+            passphrase = passphrase or settings.read_passphrase()
+            keys = _service_keys(settings, store, passphrase, random)
+            wallet = FeeWallet(_fee_seed(settings, store, passphrase, random), settings.chain_network())
+        else:
+            wallet = FeeWallet(keys.derive_secret(b"fee wallet"), settings.chain_network())
         _refuse_test_key_in_the_open(settings, keys)
         network = _public_network(settings, keys, settings.listen[0])
-        _bind_store(store, keys, network)
+        _bind_store(store, keys, network, wallet)
         if monotonic is None:
             monotonic = time.monotonic if clock is time.time else clock
         factors = _factors(settings, store, keys, network, clock, monotonic, random, channels)
@@ -195,7 +211,7 @@ def build(
     client = chain_client or httpx.AsyncClient(
         timeout=settings.chain_timeout_seconds, headers={"accept": "*/*"}, trust_env=False
     )
-    server = _assemble(settings, store, keys, network, clock, random, client, factors)
+    server = _assemble(settings, store, keys, wallet, network, clock, random, client, factors)
     server._lock = lock
     return server
 
@@ -204,6 +220,7 @@ def _assemble(
     settings: Settings,
     store: Store,
     keys: ServiceKeys,
+    wallet: FeeWallet,
     network: Network,
     clock: Callable[[], float],
     random: Callable[[int], bytes],
@@ -217,7 +234,7 @@ def _assemble(
         await hub.publish(publications)
 
     source = chain_source(settings, client)
-    watcher = Watcher(settings, network, store, source, clock, workers.ordinary, publish)
+    watcher = Watcher(settings, network, store, source, clock, workers.ordinary, publish, [FeeCoins(wallet)])
     cosigner = Cosigner(
         store,
         keys,
@@ -348,18 +365,34 @@ def _service_keys(
     return create_key_file(path, passphrase, random, main=main)
 
 
+def _fee_seed(settings: Settings, store: Store, passphrase: bytes | None, random: Callable[[int], bytes]) -> bytes:
+    # Whoever got here has opened the service key with both.
+    assert settings.data_dir is not None
+    assert passphrase is not None
+    path = settings.data_dir / FEE_WALLET_FILE
+    if path.exists():
+        return load_seed_file(path, passphrase, what=FEE_WALLET_KEY)
+    if "fee_wallet_pubkey" in _facts(store):
+        raise ConfigError(
+            f"the database belongs to a fee wallet whose key {path} is missing; restore it from its copy "
+            "(its coins, and issued amounts that are hidden, are lost without it)"
+        )
+    return create_seed_file(path, passphrase, random, what=FEE_WALLET_KEY)
+
+
 def _facts(store: Store) -> dict[str, bytes]:
     with store.snapshot() as connection:
         rows = connection.execute(sa.select(schema.service.c.name, schema.service.c.value))
         return {row.name: bytes(row.value) for row in rows}
 
 
-def _bind_store(store: Store, keys: ServiceKeys, network: Network) -> None:
-    """A database belongs to one service key and one chain, for ever."""
+def _bind_store(store: Store, keys: ServiceKeys, network: Network, wallet: FeeWallet) -> None:
+    """A database belongs to one service key, one fee wallet and one chain, for ever."""
     expected = {
         "service_pubkey": keys.pubkey,
         "service_chain_code": keys.chain_code,
         "genesis_hash": bytes.fromhex(network.genesis_hash_hex),
+        "fee_wallet_pubkey": wallet.pubkey,
     }
     facts = _facts(store)
     for name, value in expected.items():
