@@ -40,7 +40,18 @@ def test_several_reasons_about_one_recipient_are_one() -> None:
         why.reason(ASSET, why.MAX_HOLDERS, "output", 1, limit=5),
         why.reason(ASSET, why.ASSET_LOCKED),
     ]
-    assert [one.code for one in why.public(both)] == ["recipient_not_allowed", "asset_locked"]
+    assert [one.code for one in why.public(both)] == ["asset_locked", "recipient_not_allowed"]
+
+
+def test_the_order_does_not_tell_which_rule_is_against_a_recipient() -> None:
+    """A sender who breaks a limit on purpose could otherwise see whether the recipient was refused before or after."""
+    own = why.reason(ASSET, why.TRANSFER_LIMIT, "input", 0, limit=1, sent=2)
+    early = [why.reason(ASSET, why.FOREIGN_DESTINATION, "output", n) for n in (2, 0)]
+    late = [why.reason(ASSET, why.MAX_BALANCE, "output", n, balance=1, limit=1) for n in (2, 0)]
+    assert why.public([*early, own]) == why.public([own, *late]) == why.public([late[1], own, early[0]])
+    assert [(one.code, one.index) for one in why.public([*early, own])] == [
+        ("transfer_limit", 0), ("recipient_not_allowed", 0), ("recipient_not_allowed", 2),
+    ]  # fmt: skip
 
 
 def test_sentences_about_senders_and_assets_name_no_recipient() -> None:

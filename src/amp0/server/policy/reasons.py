@@ -129,14 +129,26 @@ def reason(asset: Asset, code: str, side: Side = "asset", index: int | None = No
 
 
 def public(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-    """What may leave to whoever asks for a signature: about each recipient only that it is not allowed."""
-    shown = (
+    """What may leave to whoever asks for a signature: about each recipient only that it is not allowed.
+
+    Of each asset those about recipients come last, by output: where they stand among the others would tell which rule
+    they are of.
+    """
+    found = tuple(reasons)
+    order = {asset_id: place for place, asset_id in enumerate(dict.fromkeys(one.asset_id for one in found))}
+    shown = dict.fromkeys(
         msgspec.structs.replace(one, code=RECIPIENT_NOT_ALLOWED, text=CODES[RECIPIENT_NOT_ALLOWED].text)
         if one.about == "recipient"
         else one
-        for one in reasons
+        for one in found
     )
-    return tuple(dict.fromkeys(shown))
+    return tuple(sorted(shown, key=lambda one: (order[one.asset_id], *_last(one))))
+
+
+def _last(one: Reason) -> tuple[bool, int]:
+    """Where a reason stands among those of its asset; the others keep their places."""
+    is_recipient = one.about == "recipient"
+    return is_recipient, (one.index or 0) if is_recipient else 0
 
 
 def sentence_of(one: Reason) -> str:
