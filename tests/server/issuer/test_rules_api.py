@@ -16,9 +16,11 @@ from amp0.protocol.issuer_fields import date_text
 from amp0.server.issuer import rules_api
 from amp0.server.issuer.endpoint import Runs, Who
 from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused, WrongFields
+from amp0.server.policy import changes
 from amp0.server.store import asset_schema as tables
 from amp0.server.store import schema
 from amp0.server.store.engine import Store
+from tests.server.issuer.office import Office as Premises
 from tests.server.policy.office import START, Office, an_asset, opened
 
 DAY = 86_400
@@ -406,3 +408,41 @@ def test_i07_a_history_that_is_too_long_is_not_played(
     monkeypatch.setattr("amp0.server.policy.trial.MAX_OUTPUTS", 1)
     with pytest.raises(OperationRefused, match="history"):
         tried(desk, "transfer_limit", satoshi=20)
+
+
+# --- over HTTP -----------------------------------------------------------------------------------------------------
+
+
+def test_c09_c10_c11_a_loosening_over_http(office: Premises) -> None:
+    acme = office.issuer("acme")
+    asset = office.asset(acme, loosening_delay=DAY, required_approvals=1)
+    mara = office.manager(acme, "mara", asset.id)
+    second = office.manager(acme, "second", asset.id, person="ACME")
+    path = f"/assets/{asset.uuid}"
+    category = acme.ok("POST", "/categories/add", {"name": "Qualified"}, status=201)["id"]
+    shown = acme.ok("PUT", f"/categories/{category}/assets/{asset.uuid}/add")
+    assert shown["assets"] == [asset.uuid]
+    # The answer shows what holds: the asset still requires the category.
+    assert acme.ok("PUT", f"/categories/{category}/assets/{asset.uuid}/remove")["assets"] == [asset.uuid]
+    [change] = mara.ok("GET", f"{path}/changes?state=pending")
+    assert (change["action"], change["content"]) == ("remove_requirement", {"category_id": category})
+    approve, agree = f"{path}/changes/{change['id']}/approve", {"content_hash": change["content_hash"]}
+    for own in (acme, second):
+        assert "Nobody approves" in own.refused("POST", approve, agree, status=403)["detail"]
+    assert "content_hash" in mara.refused("POST", approve, {"content_hash": "zz"})
+    assert "Error" in mara.refused("POST", approve, {"content_hash": "00" * 32})
+    assert [one["person"] for one in mara.ok("POST", approve, agree)["approvals"]] == ["mara"]
+    office.clock.now += DAY - 1
+    with office.transaction() as db:
+        assert changes.apply_due(db, office.desk.now()) == []
+    office.clock.now += 1
+    with office.transaction() as db:
+        assert [one.id for one in changes.apply_due(db, office.desk.now())] == [change["id"]]
+    assert acme.ok("GET", f"/categories/{category}")["assets"] == []
+    assert acme.ok("GET", f"{path}/changes?state=pending") == []
+    # The delay is a rule like the others.
+    assert acme.ok("PUT", f"{path}/policy", {"loosening_delay": 0})["state"] == "pending"
+    assert acme.ok("GET", f"{path}/policy")["loosening_delay"] == DAY
+    mara.refused("PUT", f"{path}/policy", {"loosening_delay": 2 * DAY}, status=403)
+    actions = [event["action"] for event in acme.ok("GET", "/events?count=4")]
+    assert actions == ["set_policy", "approve_change", "remove_requirement", "add_requirement"]

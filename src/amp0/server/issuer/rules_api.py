@@ -14,6 +14,7 @@ at once, by the endpoints of :mod:`~amp0.server.issuer.holders` and :mod:`~amp0.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import msgspec
 import sqlalchemy as sa
@@ -266,7 +267,7 @@ def list_refusals(call: Call, _body: None) -> list[wire.Refusal]:
 _RULES, _CHANGES = "/assets/{asset_uuid}/rules", "/assets/{asset_uuid}/changes"
 _CHANGE, _WRITE = wire.Change, Runs.WRITE
 
-ENDPOINTS = (
+_ROWS = (
     Endpoint(("GET",), _RULES, list_rules, list[wire.Rule]),
     Endpoint(("POST",), f"{_RULES}/add", add_rule, _CHANGE, body=wire.RuleAdd, runs=_WRITE),
     Endpoint(("POST",), f"{_RULES}/try", try_rule, wire.Trial, body=wire.RuleAdd),
@@ -289,3 +290,4 @@ ENDPOINTS = (
     ),
     Endpoint(("GET",), "/assets/{asset_uuid}/refusals", list_refusals, list[wire.Refusal], query=wire.EventPaging),
 )
+ENDPOINTS = tuple(replace(row, tag="policy") for row in _ROWS)
