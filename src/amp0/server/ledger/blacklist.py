@@ -25,7 +25,7 @@ _AT = sa.select(_listed.c.prev_txid, _listed.c.prev_vout, _listed.c.asset).where
 
 def add(db: Connection, asset: int, outpoint: OutPoint, now: float) -> bool:
     """List an outpoint for an asset (by row number); whether it was not listed before."""
-    if OutPoint(outpoint.txid(), outpoint.vout()) in listed(db, asset, [outpoint]):
+    if listed(db, asset, [outpoint]):
         return False
     db.execute(
         _listed.insert().values(

@@ -87,13 +87,13 @@ class Movement(NamedTuple):
 
 
 class End(NamedTuple):
-    """An input or output of the asset or its token: ``index`` is its vin or vout, ``satoshi`` None while sealed.
+    """An input or output of the asset or its token: ``number`` is its vin or vout, ``satoshi`` None while sealed.
 
     ``txid`` and ``vout`` are the output, spent where this is an input. Factors are in internal order, zeros where
     unknown or explicit.
     """
 
-    index: int
+    number: int
     txid: Txid
     vout: int
     is_token: bool
@@ -217,7 +217,7 @@ def _ends(
             continue
         seen.add((row.at, row.number))
         end = End(
-            index=row.number,
+            number=row.number,
             txid=Txid(row.txid),
             vout=row.vout,
             is_token=bool(row.is_token),
