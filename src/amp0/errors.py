@@ -58,6 +58,7 @@ The refusals of the server live beside its one table of error URIs, in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 
 class Amp0Error(Exception):
@@ -194,12 +195,31 @@ class LoginFailed(CallFailed):
     """The server does not accept these credentials or this signature."""
 
 
+@dataclass(frozen=True, slots=True)
+class RefusalReason:
+    """One reason of a refusal: ``line`` as it is told to people, and what is in it for programs.
+
+    ``code`` is permanent; ``side`` and ``index`` say which input or output it is about (``"asset"`` and None: the whole
+    transfer); ``asset_id`` is display hex, and empty where the server could not tell it; ``text`` is the sentence.
+    """
+
+    line: str
+    text: str
+    code: str = ""
+    side: str = "asset"
+    index: int | None = None
+    asset_id: str = ""
+
+    def __str__(self) -> str:
+        return self.line
+
+
 class CosignRefused(CallFailed):
     """The AMP0 server refuses to sign.
 
-    ``code`` is the permanent reason code when the server gave one, ``reasons``
-    every sentence it gave, ``retryable`` whether the same request may pass later, ``txid`` (display hex)
-    the earlier transaction when that is the reason.
+    ``code`` is the permanent code of the (first) reason when the server gave one, ``reasons``
+    every line it gave (:class:`RefusalReason`), ``retryable`` whether the same request may pass later, ``txid``
+    (display hex) the earlier transaction when that is the reason.
     """
 
     def __init__(
@@ -207,14 +227,16 @@ class CosignRefused(CallFailed):
         text: str,
         *,
         code: str = "",
-        reasons: Sequence[str] = (),
+        reasons: Sequence[RefusalReason | str] = (),
         retryable: bool = False,
         txid: str = "",
     ) -> None:
         super().__init__(text, name=code or "cosign", procedure="delayed_signature")
         self.txid = txid
         self.code = code
-        self.reasons = tuple(reasons)
+        self.reasons = tuple(
+            one if isinstance(one, RefusalReason) else RefusalReason(one, one, code) for one in reasons
+        )
         self.retryable = retryable
 
 

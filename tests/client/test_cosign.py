@@ -150,7 +150,7 @@ def test_refusals_carry_the_servers_reason() -> None:
     with pytest.raises(CosignRefused, match="Over the limit") as caught:
         check_of(NAME).accept(json.dumps(body).encode())
     assert (caught.value.code, caught.value.retryable, caught.value.txid) == ("limit", True, "ab" * 32)
-    assert caught.value.reasons == ("Over the limit",)
+    assert [str(one) for one in caught.value.reasons] == ["Over the limit"]
     with pytest.raises(CosignRefused, match="no reason given"):
         signed_transaction(b'{"result":false,"error":""}')
 

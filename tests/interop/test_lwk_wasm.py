@@ -379,7 +379,7 @@ def test_a_refused_cosign_shows_the_server_s_text(opened: LwkPeer, own: Day, sta
     # It is what our own client is told of the same PSET.
     with pytest.raises(amp0.CosignRefused) as caught:
         own.run("amp0.sign(Amp0Pset(Pset(pset), nonces))", **given)
-    assert said == f"delayed_signature: error: {'; '.join(caught.value.reasons)}"
+    assert said == f"delayed_signature: error: {'; '.join(map(str, caught.value.reasons))}"
 
 
 def test_a_local_address_is_refused(opened: LwkPeer) -> None:

@@ -27,16 +27,18 @@ from amp0.errors import (
     WrongSigner,
     WrongTwoFactorCode,
 )
-from amp0.protocol import rpc
+from amp0.protocol import reasons, rpc
 from amp0.protocol.twofactor import INVALID_CODE
 
 _SERVICE_SLOT, _USER_SLOT = 1, 2
 
 RETRYABLE = frozenset(
-    ("alreadysigned", "busy", "chainunavailable", "clock", "immatureinput", "internal", "shuttingdown",
-     "storeunavailable", "toomanyattempts", "unknowninput")
+    ("alreadysigned", "busy", "chainunavailable", "clock", "immatureinput", "internal", "policychanged",
+     "shuttingdown", "storeunavailable", "toomanyattempts", "unknowninput")
 )  # fmt: skip
 """Reason codes after which the same spend may pass later; over WAMP the server does not say it itself."""
+POLICY = frozenset(("policy", "policychanged"))
+"""Names of refusals whose text is made of reasons."""
 
 
 class CosignCheck:
@@ -145,10 +147,11 @@ def signed_transaction(body: bytes) -> str:
     if not reply.result and reply.code == INVALID_CODE[0]:
         raise call_failed("delayed_signature", reply.code, reply.error)
     if not reply.result:
+        told = tuple(map(reasons.as_told, reply.reasons or ()))
         raise CosignRefused(
             f"the AMP0 server does not sign: {reply.error or 'no reason given'}",
-            code=reply.code or "",
-            reasons=(reply.error,),
+            code=told[0].code if told else reply.code or "",
+            reasons=told or (reply.error,),
             retryable=bool(reply.retryable),
             txid=reply.txid or "",
         )
@@ -161,10 +164,11 @@ def spend_refused(error: CallFailed) -> CallFailed:
     """A refusal that came over WAMP, as the same error it is over HTTP."""
     if isinstance(error, WrongTwoFactorCode | TwoFactorLocked):
         return error
+    told = reasons.parse_line(error.text) if error.name in POLICY else ()
     return CosignRefused(
         f"the AMP0 server does not sign: {error.text}",
-        code=error.name,
-        reasons=(error.text,),
+        code=(told[0].code if told else "") or error.name,
+        reasons=told or (error.text,),
         retryable=error.name in RETRYABLE,
     )
 

@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 
 from amp0.errors import RemoteProtocolError
 from amp0.protocol import twofactor
+from amp0.protocol.issuer_policy import Reason
 from amp0.protocol.procedure import OWN_PREFIX, PREFIX, Procedure
 from amp0.protocol.rows import (
     ADDRESS_TYPE,
@@ -529,8 +530,8 @@ class CosignRequest(Struct, frozen=True):
 class CosignReply(Struct, frozen=True, kw_only=True):
     """Answer to it. LWK wants ``result`` and ``error`` always; ``tx`` is null in a refusal.
 
-    Ours adds ``code`` (permanent reason code), ``retryable`` and ``txid``: in a success the transaction's
-    own id, in a refusal because of an earlier transaction the id of that one.
+    Ours adds ``code`` (permanent reason code), ``retryable``, ``txid`` (in a success the transaction's own id, in a
+    refusal because of an earlier transaction the id of that one), and ``reasons`` where the rules of an asset refuse.
     """
 
     result: bool
@@ -539,6 +540,7 @@ class CosignReply(Struct, frozen=True, kw_only=True):
     code: str | None = None
     retryable: bool | None = None
     txid: Hex32 | None = None
+    reasons: list[Reason] | None = None
 
 
 def parse_cosign_request(body: bytes) -> CosignRequest:

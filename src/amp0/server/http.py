@@ -20,7 +20,15 @@ from amp0.errors import InvalidInput, RemoteProtocolError
 from amp0.protocol import rpc
 from amp0.server import cosigner
 from amp0.server.context import Services
-from amp0.server.refusal import AlreadySigned, InternalError, InvalidRequest, Refusal, ShuttingDown, TooLarge
+from amp0.server.refusal import (
+    AlreadySigned,
+    InternalError,
+    InvalidRequest,
+    PolicyRefused,
+    Refusal,
+    ShuttingDown,
+    TooLarge,
+)
 from amp0.server.websocket import Hub
 
 log = logging.getLogger("amp0.server.http")
@@ -138,9 +146,13 @@ def _yes(cosigned: cosigner.Cosigned) -> rpc.CosignReply:
 
 
 def _no(refusal: Refusal) -> rpc.CosignReply:
-    earlier = refusal.earlier_txid if isinstance(refusal, AlreadySigned) else None
     return rpc.CosignReply(
-        result=False, error=str(refusal), code=refusal.name, retryable=refusal.retryable, txid=earlier
+        result=False,
+        error=str(refusal),
+        code=refusal.name,
+        retryable=refusal.retryable,
+        txid=refusal.earlier_txid if isinstance(refusal, AlreadySigned) else None,
+        reasons=list(refusal.reasons) if isinstance(refusal, PolicyRefused) else None,
     )
 
 

@@ -8,12 +8,13 @@ read by programs and must stay as they are (they are marked).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from amp0.errors import Amp0Error
 from amp0.protocol import rpc
+from amp0.protocol.issuer_policy import Reason
 from amp0.protocol.twofactor import INVALID_CODE
 
 if TYPE_CHECKING:
@@ -238,6 +239,21 @@ class AlreadySigned(CosignRefusal):
         self.earlier_txid = earlier_txid
 
 
+class PolicyRefused(CosignRefusal):
+    """A managed asset is moved in a way that its rules do not allow.
+
+    ``reasons`` is what whoever asked for the signature may know; the text says the same in one line.
+    """
+
+    def __init__(self, text: str, reasons: Sequence[Reason]) -> None:
+        super().__init__(text)
+        self.reasons = tuple(reasons)
+
+
+class PolicyChanged(PolicyRefused):
+    """An asset's issuer agreed to something that is not so any more; asking again asks them again."""
+
+
 class InternalError(Refusal):
     """A fault of the server. The cause is in its log, never in the text."""
 
@@ -299,6 +315,8 @@ REFUSALS: Mapping[type[Refusal], Answer] = {
     WrongAmounts: Answer("amounts", 422),
     FrozenInput: Answer("frozen", 422),
     AlreadySigned: Answer("alreadysigned", 409, retryable=True),
+    PolicyRefused: Answer("policy", 422),
+    PolicyChanged: Answer("policychanged", 409, retryable=True),
     InternalError: Answer("internal", 500, retryable=True),
 }
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import string
+from dataclasses import replace
 from typing import get_args, get_type_hints
 
 from amp0.protocol.issuer_policy import Reason
+from amp0.protocol.reasons import as_told, in_one_line, parse_line
 from amp0.server.policy import reasons as why
 from tests.server.policy.transfers import ASSET
 
@@ -26,7 +28,7 @@ def test_every_constant_is_in_the_table() -> None:
 def test_what_concerns_a_recipient_looks_the_same_to_a_venue() -> None:
     values = {"category": 5, "limit": 1, "balance": 9}
     shown = {
-        why.in_one_line(why.public([why.reason(ASSET, code, "output", 0, **values)]))
+        in_one_line(why.public([why.reason(ASSET, code, "output", 0, **values)]))
         for code, sentence in why.CODES.items()
         if sentence.about == "recipient"
     }
@@ -71,3 +73,19 @@ def test_sides_and_subjects_are_those_of_the_wire() -> None:
     hints = get_type_hints(Reason)
     assert get_args(hints["side"]) == get_args(why.Side)
     assert get_args(hints["about"]) == get_args(why.About)
+
+
+def test_what_is_told_in_one_line_is_read_back() -> None:
+    values = {name: 7 for one in why.CODES.values() for _, name, _, _ in string.Formatter().parse(one.text) if name}
+    told = [
+        why.reason(ASSET, code, side, None if side == "asset" else i, **values)
+        for i, code in enumerate(why.CODES)
+        for side in get_args(why.Side)
+    ]
+    # An error over WAMP has no place for the asset.
+    assert parse_line(in_one_line(told)) == tuple(replace(as_told(one), asset_id="") for one in told)
+
+
+def test_a_line_that_is_none_is_one_reason() -> None:
+    (one,) = parse_line("Two factor authentication required")
+    assert (str(one), one.code, one.text) == ("Two factor authentication required", "", str(one))

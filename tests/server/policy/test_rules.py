@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amp0.server.policy import reasons as why
+from amp0.protocol.reasons import sentence
 from amp0.server.policy.engine import decide
 from amp0.server.policy.facts import Transfer
 from amp0.server.policy.rules import (
@@ -52,7 +52,7 @@ PAYMENT = transfer([(ALICE, 100)], [(BOB, 60), (ALICE, 40)])
 
 
 def texts(moved: Transfer, *rules: Any) -> list[str]:
-    return [why.sentence_of(one) for one in decide(moved, rules).reasons]
+    return [sentence(one) for one in decide(moved, rules).reasons]
 
 
 def test_a_payment_among_registered_users_passes() -> None:

@@ -181,8 +181,8 @@ def _by_holder(ends: tuple[Coin, ...] | tuple[Payment, ...]) -> Mapping[str, int
 class Source:
     """An input, before anybody asked what it holds. ``account_id`` is None where it is nobody's of this server.
 
-    ``asset`` and ``satoshi`` are set where the spent output says so openly. A source without ``prevout`` stands for
-    an account that would pay (a pre-flight); then they say what.
+    ``asset`` and ``satoshi`` are set where the spent output says so openly, or where somebody thinks of a coin (a
+    pre-flight), which need not have a ``prevout`` then.
     """
 
     index: int

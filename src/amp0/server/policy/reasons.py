@@ -9,7 +9,7 @@ some units could find out who holds what.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -149,17 +149,6 @@ def _last(one: Reason) -> tuple[bool, int]:
     """Where a reason stands among those of its asset; the others keep their places."""
     is_recipient = one.about == "recipient"
     return is_recipient, (one.index or 0) if is_recipient else 0
-
-
-def sentence_of(one: Reason) -> str:
-    """A reason in one line, as GDK and LWK show it: code, where, sentence."""
-    where = "" if one.index is None else f"{one.side} {one.index}: "
-    return f"{one.code}: {where}{one.text}"
-
-
-def in_one_line(reasons: Sequence[Reason]) -> str:
-    """All reasons, the code of the first in front."""
-    return "; ".join(map(sentence_of, reasons))
 
 
 def foreign_text(text: str) -> str:

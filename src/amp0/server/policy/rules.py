@@ -44,19 +44,19 @@ class WrongParameters(ValueError):
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a rule has to know of holders beyond who they are: periods of ``sent_within``, times of ``burned_since``,
-    balances, and how many holders there are."""
+    balances, and how many holders there are, up to which number."""
 
     sent: frozenset[int] = frozenset()
     burned: frozenset[int] = frozenset()
     balances: bool = False
-    holders: bool = False
+    holders: int = 0
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(
             self.sent | other.sent,
             self.burned | other.burned,
             self.balances or other.balances,
-            self.holders or other.holders,
+            max(self.holders, other.holders),
         )
 
 
@@ -264,7 +264,7 @@ class MaxHolders(Rule, frozen=True):
 
     def needs(self) -> Needs:
         """What has to be looked up for it."""
-        return Needs(balances=True, holders=True)
+        return Needs(balances=True, holders=self.holders)
 
 
 class MaxBalance(Rule, frozen=True):
