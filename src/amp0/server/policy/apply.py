@@ -37,7 +37,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from amp0.elements.hashes import Txid
+from amp0.elements.transaction import OutPoint
 from amp0.server.issuer.refusals import OperationRefused
+from amp0.server.ledger import blacklist
 from amp0.server.store import asset_schema
 
 _assets = asset_schema.assets
@@ -45,7 +47,6 @@ _rules = asset_schema.asset_rules
 _treasury = asset_schema.treasury_addresses
 _requirements = asset_schema.category_assets
 _categories = asset_schema.categories
-_blacklist = asset_schema.blacklisted_outputs
 
 Content = Mapping[str, Any]
 
@@ -113,9 +114,9 @@ def subjects(action: Action, content: Content) -> frozenset[str]:
             return frozenset()
 
 
-def outpoints(content: Content) -> list[tuple[bytes, int]]:
-    """The outpoints of a ``blacklist`` or ``whitelist``: txid in internal order, and number."""
-    return [(bytes(Txid(item["txid"])), int(item["vout"])) for item in content["outpoints"]]
+def outpoints(content: Content) -> list[OutPoint]:
+    """The outpoints of a ``blacklist`` or ``whitelist``."""
+    return [OutPoint(Txid(item["txid"]), int(item["vout"])) for item in content["outpoints"]]
 
 
 def live_rule(db: Connection, asset: int, rule_id: int) -> tuple[str, Content] | None:
@@ -159,20 +160,13 @@ def _set_policy(db: Connection, order: Order) -> None:
 
 
 def _blacklisted(db: Connection, order: Order) -> None:
-    for txid, vout in outpoints(order.content):
-        if not db.execute(_one_outpoint(sa.select(_blacklist.c.since), order, txid, vout)).one_or_none():
-            db.execute(_blacklist.insert().values(prev_txid=txid, prev_vout=vout, asset=order.asset, since=order.now))
+    for outpoint in outpoints(order.content):
+        blacklist.add(db, order.asset, outpoint, order.now)
 
 
 def _whitelisted(db: Connection, order: Order) -> None:
-    for txid, vout in outpoints(order.content):
-        db.execute(_one_outpoint(sa.delete(_blacklist), order, txid, vout))
-
-
-def _one_outpoint(statement: Any, order: Order, txid: bytes, vout: int) -> Any:
-    return statement.where(
-        _blacklist.c.prev_txid == txid, _blacklist.c.prev_vout == vout, _blacklist.c.asset == order.asset
-    )
+    for outpoint in outpoints(order.content):
+        blacklist.remove(db, order.asset, outpoint)
 
 
 def _add_treasury_address(db: Connection, order: Order) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from amp0.server.ledger import blacklist
 from amp0.server.policy import rules
 from amp0.server.policy.apply import Action, Content, live_rule, outpoints
 from amp0.server.store import asset_schema
@@ -18,7 +19,6 @@ from amp0.server.store import asset_schema
 _assets = asset_schema.assets
 _treasury = asset_schema.treasury_addresses
 _requirements = asset_schema.category_assets
-_blacklist = asset_schema.blacklisted_outputs
 
 
 def loosens(db: Connection, asset: int, action: Action, content: Content) -> bool:
@@ -29,7 +29,7 @@ def loosens(db: Connection, asset: int, action: Action, content: Content) -> boo
         case Action.UNLOCK:
             return bool(_column(db, asset, _assets.c.is_locked))
         case Action.WHITELIST:
-            return any(_is_blacklisted(db, asset, txid, vout) for txid, vout in outpoints(content))
+            return bool(blacklist.listed(db, asset, outpoints(content)))
         case Action.ADD_TREASURY_ADDRESS:
             return not _is_treasury(db, asset, bytes.fromhex(content["script_pubkey"]))
         case Action.SET_ENDPOINT:
@@ -111,11 +111,6 @@ def _locked(rule: rules.Vesting, time: int) -> int:
 
 def _column(db: Connection, asset: int, column: sa.Column[Any]) -> Any:
     return db.execute(sa.select(column).where(_assets.c.id == asset)).scalar_one()
-
-
-def _is_blacklisted(db: Connection, asset: int, txid: bytes, vout: int) -> bool:
-    here = (_blacklist.c.prev_txid == txid) & (_blacklist.c.prev_vout == vout) & (_blacklist.c.asset == asset)
-    return db.execute(sa.select(_blacklist.c.since).where(here)).one_or_none() is not None
 
 
 def _is_treasury(db: Connection, asset: int, script: bytes) -> bool:
