@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from amp0.server.issuer import (
+    assets,
     assignments,
     blinders,
     burns,
@@ -14,10 +15,13 @@ from amp0.server.issuer import (
     gaids,
     general,
     holders,
+    issuance,
     managers,
     principals,
+    registry,
     reissuance,
     rules_api,
+    treasury,
 )
 from amp0.server.issuer.endpoint import Endpoint
 
@@ -28,6 +32,10 @@ MODULES = (
     categories,
     gaids,
     managers,
+    assets,
+    issuance,
+    registry,
+    treasury,
     assignments,
     distributions,
     reissuance,
