@@ -1,0 +1,334 @@
+"""Whatever happens on the chain, and whenever blinding factors are told: every unit is where the ledger says.
+
+A model plays an issuer's node, holders and strangers at random: payments hidden and in the open, cosigned transfers
+that are sent, dropped or replaced, reissues, burns, double spends, blocks and reorganisations, openings early, late
+and never. It knows the truth, because it made every output, and walks its own chain to see what is unspent.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from amp0.elements.hashes import Txid
+from amp0.elements.script import is_unspendable
+from amp0.elements.transaction import OutPoint
+from amp0.server.ledger.book import CONFIRMED, GONE
+from amp0.server.store import asset_schema as tables
+
+from .scene import (
+    ASSET,
+    BURN,
+    ISSUED,
+    NODE_CHANGE,
+    POLICY,
+    STRANGER,
+    TOKEN,
+    TOKEN_TREASURY,
+    TREASURY,
+    Ledger,
+    Made,
+    Out,
+    gaid,
+    make,
+    reissuance,
+)
+
+HOLDERS = 3
+
+
+@dataclass
+class Model:
+    """The truth, and dice."""
+
+    dice: random.Random
+    ledger: Ledger = field(default_factory=Ledger)
+    made: dict[Txid, Made] = field(default_factory=dict)
+    told: set[OutPoint] = field(default_factory=set)
+    mempool: list[Made] = field(default_factory=list)
+    signed: list[Made] = field(default_factory=list)
+    reissued: dict[Txid, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.scripts = {self.ledger.account(number): number for number in range(1, HOLDERS + 1)}
+        issuance = self.ledger.issuance
+        self.made[issuance.txid] = issuance
+        self.told |= {issuance.at(0), issuance.at(1)}
+        self.mempool.append(issuance)
+        self.ledger.send(issuance)
+
+    # -- the truth ------------------------------------------------------------------------------
+
+    def unspent(self, *, height: int | None = None, mempool: bool = False) -> dict[OutPoint, tuple[bytes, bytes, int]]:
+        """Outpoint → (script, asset, satoshi) of what blocks, and perhaps the mempool, have not spent."""
+        blocks = self.ledger.blocks if height is None else self.ledger.blocks[: height + 1]
+        txs = [tx for block in blocks for tx in block.transactions] + [made.tx for made in self.mempool if mempool]
+        found: dict[OutPoint, tuple[bytes, bytes, int]] = {}
+        for tx in txs:
+            for txin in tx.vin:
+                found.pop(txin.prevout, None)
+            for vout, opening in enumerate(self.made[tx.txid()].openings):
+                if not is_unspendable(tx.vout[vout].script):
+                    found[OutPoint(tx.txid(), vout)] = (tx.vout[vout].script, opening.asset, opening.satoshi)
+        return found
+
+    def is_known(self, outpoint: OutPoint) -> bool:
+        made = self.made[outpoint.txid()]
+        return outpoint in self.told or made.tx.vout[outpoint.vout()].explicit_value is not None
+
+    def confirmed(self) -> set[Txid]:
+        return {tx.txid() for block in self.ledger.blocks for tx in block.transactions}
+
+    # -- what happens ---------------------------------------------------------------------------
+
+    def step(self) -> None:
+        moves = [
+            self.node_pays, self.node_pays, self.holder_pays, self.holder_pays, self.node_spends_change, self.reissue,
+            self.burn, self.tell, self.tell, self.mine, self.mine, self.mine, self.undo, self.drop, self.broadcast,
+            self.double_spend,
+        ]  # fmt: skip
+        self.dice.choice(moves)()
+
+    def _coins(self, asset: bytes, scripts: set[bytes]) -> list[tuple[OutPoint, int]]:
+        taken = {txin.prevout for made in self.mempool for txin in made.tx.vin}
+        return [
+            (outpoint, satoshi)
+            for outpoint, (script, held, satoshi) in self.unspent(mempool=True).items()
+            if held == asset and script in scripts and outpoint not in taken
+        ]
+
+    def _keep(self, made: Made) -> Made:
+        self.made[made.txid] = made
+        return made
+
+    def _send(self, made: Made) -> None:
+        self._keep(made)
+        self.mempool.append(made)
+        self.ledger.send(made)
+
+    def _split(self, total: int, parts: int) -> list[int]:
+        cuts = sorted(self.dice.randint(0, total) for _ in range(parts - 1))
+        return [b - a for a, b in zip([0, *cuts], [*cuts, total], strict=True) if b > a]
+
+    def node_pays(self) -> None:
+        coins = self._coins(ASSET, {TREASURY})
+        if not coins:
+            return
+        chosen = self.dice.sample(coins, self.dice.randint(1, min(2, len(coins))))
+        targets = [*self.scripts, TREASURY, TREASURY, STRANGER]
+        outs = [
+            Out(self.dice.choice(targets), satoshi, explicit=self.dice.random() < 0.2)
+            for satoshi in self._split(sum(satoshi for _, satoshi in chosen), 3)
+        ]
+        outs += [Out(NODE_CHANGE, 5, POLICY) for _ in range(self.dice.randint(0, 2))]
+        self.dice.shuffle(outs)
+        made = make([outpoint for outpoint, _ in chosen], outs)
+        self._send(made)
+        if self.dice.random() < 0.6:
+            self._tell(made, [vout for vout in range(len(outs)) if self.dice.random() < 0.8])
+
+    def node_spends_change(self) -> None:
+        coins = self._coins(POLICY, {NODE_CHANGE})
+        if coins:
+            outpoint, satoshi = self.dice.choice(coins)
+            if satoshi > 1:
+                self._send(make([outpoint], [Out(NODE_CHANGE, satoshi - 1, POLICY), Out(STRANGER, 1, POLICY)]))
+
+    def holder_pays(self) -> None:
+        """Only what the cosigner could open: here any own coin, as the nonces come with the request."""
+        script, number = self.dice.choice(list(self.scripts.items()))
+        held = {txin.prevout for made in self.signed for txin in made.tx.vin}
+        replacing = self.dice.random() < 0.2
+        coins = [coin for coin in self._coins(ASSET, {script}) if replacing or coin[0] not in held]
+        if not coins:
+            return
+        chosen = self.dice.sample(coins, self.dice.randint(1, min(2, len(coins))))
+        outs = [
+            Out(self.dice.choice([*self.scripts, TREASURY, script]), satoshi)
+            for satoshi in self._split(sum(satoshi for _, satoshi in chosen), 2)
+        ]
+        made = self._keep(make([outpoint for outpoint, _ in chosen], [*outs, Out(script, 3, POLICY)]))
+        self.ledger.cosign(made, number)
+        self.told |= {made.at(vout) for vout in range(len(made.openings))}
+        replaced = {txin.prevout for txin in made.tx.vin}
+        self.signed = [one for one in self.signed if not replaced & {txin.prevout for txin in one.tx.vin}]
+        self.signed.append(made)
+
+    def broadcast(self) -> None:
+        there = self.unspent(mempool=True)
+        ready = [made for made in self.signed if {txin.prevout for txin in made.tx.vin[:-1]} <= there.keys()]
+        if ready:
+            made = self.dice.choice(ready)
+            self.mempool.append(made)
+            self.ledger.send(made)
+
+    def reissue(self) -> None:
+        coins = self._coins(TOKEN, {TOKEN_TREASURY})
+        if coins:
+            outpoint, tokens = self.dice.choice(coins)
+            amount = self.dice.randint(1, 50)
+            outs = [Out(TREASURY, amount), Out(TOKEN_TREASURY, tokens, TOKEN), Out(NODE_CHANGE, 2, POLICY)]
+            made = make([outpoint], outs, issuance=reissuance(amount))
+            self.reissued[made.txid] = amount
+            self._send(made)
+
+    def burn(self) -> None:
+        coins = self._coins(ASSET, {TREASURY})
+        if coins:
+            outpoint, satoshi = self.dice.choice(coins)
+            burned = self.dice.randint(1, satoshi)
+            outs = [Out(BURN, burned, explicit=True)]
+            outs += [Out(TREASURY, satoshi - burned)] if burned < satoshi else []
+            self._send(make([outpoint], [*outs, Out(NODE_CHANGE, 2, POLICY)]))
+
+    def double_spend(self) -> None:
+        """A block has another transaction than the mempool, for a coin of the node."""
+        rivals = [
+            (made, txin.prevout)
+            for made in self.mempool
+            for txin in made.tx.vin
+            if txin.prevout in self.unspent() and self.unspent()[txin.prevout][0] == TREASURY
+        ]
+        if not rivals:
+            return
+        _, outpoint = self.dice.choice(rivals)
+        script, asset, satoshi = self.unspent()[outpoint]
+        made = self._keep(make([outpoint], [Out(script, satoshi, asset), Out(NODE_CHANGE, 2, POLICY)]))
+        self.ledger.mine(made)
+        self._forget(lambda one: outpoint in {txin.prevout for txin in one.tx.vin})
+
+    def tell(self) -> None:
+        followed = self.confirmed() | {made.txid for made in self.mempool}
+        hidden = [
+            (made, vout)
+            for txid, made in self.made.items()
+            if txid in followed
+            for vout in range(len(made.openings))
+            if not self.is_known(made.at(vout)) and self.ledger.rows(made)
+        ]
+        if hidden:
+            made, vout = self.dice.choice(hidden)
+            self._tell(made, [vout] if self.dice.random() < 0.5 else list(range(len(made.openings))))
+
+    def _tell(self, made: Made, vouts: list[int]) -> None:
+        if vouts and self.ledger.rows(made):
+            self.ledger.tell(made, *vouts)
+            self.told |= {made.at(vout) for vout in vouts}
+
+    def mine(self) -> None:
+        count = self.dice.randint(0, len(self.mempool))
+        chosen, self.mempool = self.mempool[:count], self.mempool[count:]
+        self.ledger.mine(*chosen)
+
+    def undo(self) -> None:
+        if self.ledger.height > 1:
+            txs = self.ledger.undo(self.dice.randint(1, min(3, self.ledger.height - 1)))
+            self.mempool = [*(self.made[tx.txid()] for tx in txs), *self.mempool]
+
+    def drop(self) -> None:
+        if self.mempool and self.dice.random() < 0.7:
+            chosen = self.dice.choice(self.mempool)
+            self._forget(lambda one: one is chosen, tell=True)
+
+    def _forget(self, gone: Callable[[Made], bool], *, tell: bool = False) -> None:
+        """Out of the mempool, and what was built on it."""
+        lost: set[Txid] = set()
+        for made in list(self.mempool):
+            if gone(made) or any(txin.prevout.txid() in lost for txin in made.tx.vin):
+                lost.add(made.txid)
+        self.mempool = [made for made in self.mempool if made.txid not in lost]
+        if tell:
+            self.ledger.drop(*lost)
+
+    # -- what must hold -------------------------------------------------------------------------
+
+    def check(self) -> None:
+        rows = self.ledger.rows()
+        self._check_units(rows)
+        self._check_states(rows)
+        for height in (None, self.dice.randint(0, self.ledger.height)):
+            self._check_holders(height)
+
+    def _check_units(self, rows: list[sa.Row[tuple[object, ...]]]) -> None:
+        for asset, is_token in ((ASSET, 0), (TOKEN, 1)):
+            truth = {at: held for at, held in self.unspent().items() if held[1] == asset}
+            present = [
+                row
+                for row in rows
+                if row.is_token == is_token and row.state == CONFIRMED and row.spent_state != CONFIRMED
+            ]
+            known = {
+                OutPoint(Txid(row.txid), row.vout): row.satoshi
+                for row in present
+                if row.satoshi is not None and not row.is_burnt
+            }
+            assert known == {at: held[2] for at, held in truth.items() if self.is_known(at)}
+            hidden = {at: held[2] for at, held in truth.items() if not self.is_known(at)}
+            suspects = {OutPoint(Txid(row.txid), row.vout) for row in present if row.satoshi is None}
+            assert hidden.keys() <= suspects, "whatever is hidden is a suspect"
+            assert self.ledger.hidden(is_token=bool(is_token)) == sum(hidden.values())
+
+    def _check_states(self, rows: list[sa.Row[tuple[object, ...]]]) -> None:
+        txs = tables.asset_txs
+        with self.ledger.store.snapshot() as db:
+            states = {bytes(row.txid): row for row in db.execute(sa.select(txs))}
+        blocks, mempool = self.confirmed(), {made.txid for made in self.mempool}
+        for row in rows:
+            own = states[bytes(row.txid)]
+            assert (row.state, row.height) == (own.state, own.height)
+            assert (row.state == CONFIRMED) == (Txid(row.txid) in blocks)
+            if Txid(row.txid) in mempool:
+                assert row.state == 0
+            if row.spent_by is not None:
+                spender = states[bytes(row.spent_by)]
+                assert spender.state != GONE
+                assert (row.spent_state, row.spent_height) == (spender.state, spender.height)
+
+    def _check_holders(self, height: int | None) -> None:
+        truth: dict[str | None, int] = {}
+        strangers = total = 0
+        for outpoint, (script, asset, satoshi) in self.unspent(height=height).items():
+            if asset != ASSET:
+                continue
+            total += satoshi
+            if not self.is_known(outpoint):
+                continue
+            if script in self.scripts or script == TREASURY:
+                holder = gaid(self.scripts[script]) if script in self.scripts else None
+                truth[holder] = truth.get(holder, 0) + satoshi
+            else:
+                strangers += satoshi
+        holders = self.ledger.holders(height)
+        assert holders == truth
+        assert sum(holders.values()) + strangers + self.ledger.hidden(height=height) == total
+        blocks = self.ledger.blocks if height is None else self.ledger.blocks[: height + 1]
+        txids = {tx.txid() for block in blocks for tx in block.transactions}
+        made = sum(amount for txid, amount in self.reissued.items() if txid in txids)
+        burned = sum(
+            opening.satoshi
+            for txid in txids
+            for vout, opening in enumerate(self.made[txid].openings)
+            if opening.asset == ASSET and self.made[txid].tx.vout[vout].script == BURN
+        )
+        assert total == (ISSUED if self.ledger.issuance.txid in txids else 0) + made - burned
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 40))
+def test_every_unit_is_where_the_ledger_says(seed: int, steps: int) -> None:
+    model = Model(random.Random(seed))
+    for _ in range(steps):
+        model.step()
+        model.check()
+    # At the end everything is told: then the register is whole.
+    model.mine()
+    for txid in model.confirmed():
+        made = model.made[txid]
+        model._tell(made, list(range(len(made.openings))))
+    model.check()
+    assert model.ledger.hidden() == model.ledger.hidden(is_token=True) == 0
