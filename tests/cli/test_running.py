@@ -19,7 +19,7 @@ import pytest
 from amp0 import Amp0Connected, LoginFailed, Network, NetworkMismatch, Signer
 
 AMP0 = [sys.executable, "-c", "from amp0.cli import main; main()"]
-KEYS = {"chain", "wamp", "cosign", "network", "data_dir"}
+KEYS = {"chain", "wamp", "cosign", "api", "network", "data_dir"}
 
 
 @contextmanager

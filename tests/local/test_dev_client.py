@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from amp0.devchain.app import build
 from amp0.errors import BackendUnavailable, ChainError
 from amp0.local.dev_client import DevClient
 from amp0.local.hosting import Host, bind, port_of
+from amp0.local.stack import Stack
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +61,15 @@ def test_only_a_chain_on_this_machine_is_asked_for_coins() -> None:
 def test_the_chain_has_its_tip_over_http(url: str) -> None:
     with urllib.request.urlopen(f"{url}/blocks/tip/height", timeout=10) as answer:
         assert int(answer.read()) >= 0
+
+
+def test_an_issuer_is_made_once(stack: Stack) -> None:
+    name = f"issuer {uuid.uuid4()}"
+    assert stack.dev.create_issuer(name, "correct horse") > 0
+    with pytest.raises(ChainError, match="already exists"):
+        stack.dev.create_issuer(name, "correct horse")
+    with pytest.raises(ChainError, match="8 characters"):
+        stack.dev.create_issuer(f"{name} again", "short")
+    for body in ({}, {"username": 5, "password": "correct horse"}, {"username": "x", "password": "y", "z": 1}):
+        with pytest.raises(ChainError, match="send {username, password}"):
+            stack.dev._post("issuer", body)

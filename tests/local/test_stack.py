@@ -38,6 +38,7 @@ def test_given_ports_are_taken_and_told() -> None:
             "chain": f"http://127.0.0.1:{chain}",
             "wamp": f"ws://127.0.0.1:{wamp}/v2/ws",
             "cosign": f"http://127.0.0.1:{cosign}",
+            "api": f"http://127.0.0.1:{cosign}/api",
             "network": "liquidregtest",
             "data_dir": None,
         }

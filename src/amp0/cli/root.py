@@ -55,6 +55,7 @@ COMMANDS = {
     "send": ("amp0.cli.send:send", "Build, sign, cosign and broadcast in one go."),
     "tx": ("amp0.cli.tx:tx", "The same in four steps, with files in between."),
     "watch": ("amp0.cli.watch:watch", "Print new transactions and blocks as they come."),
+    "issuer": ("amp0.cli.issuer:issuer", "Issue assets, say who may hold them, see who does."),
     "2fa": ("amp0.cli.two_factor:two_factor", "Second factors: codes that a spend needs besides the signer's key."),
     "limits": ("amp0.cli.limits:limits", "How much L-BTC may leave without a two-factor code."),
 }

@@ -62,7 +62,7 @@ def run(
     """Run chain and server until Ctrl-C or SIGTERM.
 
     Both listen on loopback only. With --json the first line of stdout, once both are ready, is one object
-    with the keys chain, wamp, cosign, network and data_dir; with --node-port also node and node_cookie, the file
+    with the keys chain, wamp, cosign, api, network and data_dir; with --node-port also node and node_cookie, the file
     with the node's user and password.
     """
     from amp0.local.stack import Stack
@@ -82,6 +82,7 @@ def run(
         else:
             print_facts([(name, value or "in memory") for name, value in running.to_json().items()])
             note("Ready; Ctrl-C stops. Coins: POST /dev/faucet {address, satoshi} at the chain's URL.")
+            note(f"Issuers: amp0 issuer create NAME --dev-url {running.chain_url}")
             note("Two-factor codes are sent nowhere: amp0 stack outbox shows them.")
         wait()
 

@@ -409,7 +409,7 @@ async def _confirmed(walk: _Walk, confirm: Callable[[], Awaitable[T]]) -> T:
         try:
             return await confirm()
         except IssuerRefused as refused:
-            behind = refused.status == 400 and "confirmation" in refused.text
+            behind = refused.status == 400 and "try again" in refused.text
             if not behind or loop.time() > deadline:
                 raise
         await asyncio.sleep(min(walk.poll_seconds, 1.0))

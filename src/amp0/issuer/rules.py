@@ -74,7 +74,7 @@ class RuleCalls(Calls):
             loosening_delay=loosening_delay,
             required_approvals=required_approvals,
         )
-        return await self._api.ask("PUT", f"/assets/{segment(asset_uuid)}/policy/edit", Change, body)
+        return await self._api.ask("PUT", f"/assets/{segment(asset_uuid)}/policy", Change, body)
 
     async def refusals(self, asset_uuid: str, *, before: int | None = None, count: int | None = None) -> list[Refusal]:
         """Transfers that were not cosigned, newest first, each with all reasons."""

@@ -167,6 +167,13 @@ class NodeTreasury:
         """From ``listissuances``."""
         return _rows(await self._call("listissuances", asset_id), IssuanceEntry)
 
+    async def new_address(self) -> str:
+        """A new confidential address of the wallet, for issuances to pay to."""
+        address = await self._call("getnewaddress", "", "bech32")
+        if not isinstance(address, str):
+            raise BackendUnavailable("the node's answer to getnewaddress is out of shape")
+        return address
+
     async def _sent(self) -> list[_Sent]:
         """Everything the wallet ever sent that may confirm, or has."""
         found: list[_Sent] = []

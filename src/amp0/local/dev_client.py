@@ -1,6 +1,6 @@
 """What only a development chain can be asked, over its ``/dev/*`` routes: coins, assets, blocks, reorganisations.
 
-A local stack answers two more: which messages its server would have sent, and what time it should be.
+A local stack answers more: which messages its server would have sent, what time it should be, and new issuers.
 """
 
 from __future__ import annotations
@@ -58,6 +58,13 @@ class DevClient:
         value = self._post("clock", {"offset_seconds": offset_seconds}).get("now")
         if not isinstance(value, int):
             raise RemoteProtocolError("the chain's answer to /dev/clock lacks now")
+        return value
+
+    def create_issuer(self, username: str, password: str) -> int:
+        """Make an issuer at the stack's server; its id."""
+        value = self._post("issuer", {"username": username, "password": password}).get("id")
+        if not isinstance(value, int):
+            raise RemoteProtocolError("the chain's answer to /dev/issuer lacks id")
         return value
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from amp0.errors import ConfigError, InvalidInput
+from amp0.errors import ChainError, ConfigError, InvalidInput
 from amp0.local.dev_client import DevClient
 from amp0.local.hosting import LOOPBACK, Host, bind, port_of
 
@@ -77,7 +77,7 @@ class Stack:
     there too, over the same chain, with a wallet of its own. ``settings`` are further settings of the server.
 
     Codes of second factors are sent nowhere: :attr:`outbox` keeps them, and ``GET /dev/outbox`` at the chain's URL
-    shows them. :attr:`clock` is the time of both.
+    shows them. :attr:`clock` is the time of both. ``POST /dev/issuer {username, password}`` makes an issuer.
 
     Raises :class:`ConfigError` when a port or the folder cannot be used; nothing is left running then.
     """
@@ -123,12 +123,18 @@ class Stack:
         """Base URL of the cosigner, and of the description of the network."""
         return self.network.cosign_url
 
+    @property
+    def api_url(self) -> str:
+        """Base URL of the issuer API."""
+        return f"{self.cosign_url}/api"
+
     def to_json(self) -> dict[str, str | None]:
         """What ``amp0 stack run --json`` says once all are ready."""
         shown = {
             "chain": self.chain_url,
             "wamp": self.wamp_url,
             "cosign": self.cosign_url,
+            "api": self.api_url,
             "network": self.network.name,
             "data_dir": None if self.data_dir is None else str(self.data_dir),
         }
@@ -180,6 +186,26 @@ class Stack:
         """What a developer asks a server of his own: here on the chain's URL, beside faucet and blocks."""
         chain.add_dev_read("outbox", self.outbox.to_json)
         chain.add_dev_route("clock", self.clock.move)
+        chain.add_dev_route("issuer", self._create_issuer)
+
+    def _create_issuer(self, body: dict[str, Any]) -> dict[str, Any]:
+        """``POST /dev/issuer {username, password}``: an issuer at the server, as ``amp0 issuer create`` makes one."""
+        import os
+
+        from amp0.server.issuer.principals import create_issuer
+        from amp0.server.issuer.refusals import WrongFields
+
+        username, password = body.get("username"), body.get("password")
+        if body.keys() != {"username", "password"} or not isinstance(username, str) or not isinstance(password, str):
+            raise InvalidInput("send {username, password} of the new issuer")
+        if self._server is None:
+            raise ChainError("the server is not ready yet; try again")
+        try:
+            with self._server.services.store.transaction() as db:
+                made = create_issuer(db, os.urandom, username, password, int(self.clock()))
+        except WrongFields as refused:
+            raise InvalidInput(str(refused)) from None
+        return {"id": made, "username": username}
 
     def _start_server(self, wamp_port: int, cosign_port: int, settings: dict[str, Any]) -> Network:
         from amp0.protocol.twofactor import SENT_METHODS

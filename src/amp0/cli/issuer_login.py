@@ -1,0 +1,156 @@
+"""What the issuer's commands share: the login, the treasury's node, naming an asset, and showing what came back."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from amp0.cli.output import json_option, note, print_facts, print_json, print_table
+from amp0.cli.secret import SecretSource, secret_options
+
+if TYPE_CHECKING:
+    from amp0.blocking import IssuerClient
+    from amp0.issuer import NodeTreasury, Progress
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+URL = "http://127.0.0.1:9908/api"
+NODE = "http://127.0.0.1:7041"
+"""Where the local stack has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who works, where, and how what comes back is shown."""
+
+    url: str
+    username: str
+    password: SecretSource
+    as_json: bool
+
+    @contextmanager
+    def open(self) -> Iterator[IssuerClient]:
+        """The client; it logs in when it is first asked for something."""
+        from amp0.blocking import IssuerClient
+
+        with IssuerClient(self.url, self.username, self.password.read()) as client:
+            yield client
+
+    def show(self, value: Any, columns: Sequence[str] = ()) -> None:
+        """A list as a table of some columns, one thing as names and values; all of it with ``--json``."""
+        import msgspec
+
+        plain = msgspec.to_builtins(value)
+        if self.as_json:
+            print_json(plain)
+        elif isinstance(plain, list):
+            heads = ["satoshi" if name in ("amount", "balance", "reissuance_amount") else name for name in columns]
+            print_table(heads, [[_text(row.get(name)) for name in columns] for row in plain])
+        else:
+            print_facts([(name, _text(one)) for name, one in plain.items()])
+
+    def done(self, text: str, **facts: object) -> None:
+        """Something happened that has no answer of its own."""
+        if self.as_json:
+            print_json(facts)
+        else:
+            note(text)
+
+
+def login_options(command: Command) -> Command:
+    """Add ``--url``, ``--username``, the password's source and ``--json``; the command gets ``login``."""
+
+    @functools.wraps(command)
+    def with_login(*args: Any, url: str, username: str, password: SecretSource, as_json: bool, **kwargs: Any) -> Any:
+        return command(*args, login=Login(url, username, password, as_json), **kwargs)
+
+    decorated = json_option(with_login)
+    decorated = secret_options("password", "the password of the issuer or manager")(decorated)
+    decorated = click.option("--username", metavar="NAME", required=True, help="Login of the issuer, or of a manager.")(
+        decorated
+    )
+    return click.option("--url", metavar="URL", default=URL, show_default=True, help="Base URL of the issuer API.")(
+        decorated
+    )  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The Elements node whose wallet is the treasury."""
+
+    url: str
+    auth_file: Path
+    treasury: NodeTreasury = field(init=False)
+
+    def __post_init__(self) -> None:
+        from amp0.issuer import NodeTreasury
+
+        object.__setattr__(self, "treasury", NodeTreasury(self.url, self.auth_file))
+
+
+def node_options(*, required: bool = True) -> Callable[[Command], Command]:
+    """Add ``--node`` and ``--node-auth-file``; the command gets ``node``, None where it is not needed."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_node(*args: Any, node: str, node_auth_file: Path | None, **kwargs: Any) -> Any:
+            return command(*args, node=None if node_auth_file is None else Node(node, node_auth_file), **kwargs)
+
+        decorated = click.option(
+            "--node-auth-file",
+            metavar="FILE",
+            required=required,
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The node's cookie file, or one with user:password.",
+        )(with_node)
+        return click.option(
+            "--node",
+            metavar="URL",
+            default=NODE,
+            show_default=True,
+            help="RPC of the Elements node whose wallet is the treasury; /wallet/NAME where it has several.",
+        )(decorated)  # type: ignore[return-value]
+
+    return decorate
+
+
+def asset_argument(command: Command) -> Command:
+    """Add ``ASSET``; see :func:`uuid_of`."""
+    return click.argument("asset", metavar="ASSET")(command)
+
+
+def uuid_of(client: IssuerClient, asset: str) -> str:
+    """The UUID of an asset that is named by UUID, asset id or ticker. Raises :class:`InvalidInput`."""
+    from amp0.errors import InvalidInput
+
+    if len(asset) == 36 and asset.count("-") == 4:
+        return asset.lower()
+    found = [row.asset_uuid for row in client.assets() if asset.lower() in (row.asset_id, (row.ticker or "").lower())]
+    if len(found) == 1:
+        return found[0]
+    which = "none of this login's assets has" if not found else f"{len(found)} assets have"
+    raise InvalidInput(f"{which} the ticker or asset id {asset[:80]!r}; give the UUID (amp0 issuer asset list)")
+
+
+def told(progress: Progress) -> None:
+    """How far an operation is, for whoever looks; never part of the result."""
+    note(f"{progress.step}: {progress.text}" + (f"  {progress.txid}" if progress.txid else ""))
+
+
+def _text(value: object) -> object:
+    """A value for people. Names come from anywhere: nothing in them may steer the terminal."""
+    if isinstance(value, str):
+        return "".join(character if character.isprintable() else " " for character in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(str(_text(one)) for one in value) or None
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={_text(one)}" for name, one in value.items()) or None
+    return value
