@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from amp0.elements.hashes import Txid
+from amp0.server.issuer import events
 from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused
 from amp0.server.policy import changes, loosening, rules
 from amp0.server.policy.apply import Action, Content
@@ -328,6 +329,47 @@ def test_c09_a_login_that_became_the_requesters_does_not_count(office: Office) -
     mara = tables.principals.c.id == office.principals["mara"].id
     office.db.execute(sa.update(tables.principals).where(mara).values(person="Ines"))
     assert office.later(DAY) == []
+
+
+@pytest.mark.parametrize("action", ["create_manager", "unlock_manager", "change_manager_password", "add_manager_asset"])
+def test_c09_an_approver_made_by_who_asks_does_not_approve(office: Office, action: str) -> None:
+    """Whoever has the issuer's password can make a manager of any name, or take one over."""
+    office.wants(required_approvals=1, loosening_delay=DAY, is_locked=1)
+    mara, noel = (office.principals[name].id for name in ("mara", "noel"))
+    events.note(office.call(), action, manager=mara)
+    office.now += DAY
+    change = office.asks("unlock", {})
+    office.approves(change, "mara")
+    office.now += DAY // 2
+    # Of the one who had agreed, the login is taken over; the other one's has been just now.
+    for manager in (mara, noel):
+        events.note(office.call(), action, manager=manager)
+    assert office.reads(change).approvals == ()
+    assert office.later(DAY) == []
+    for who in ("mara", "noel"):
+        with pytest.raises(Detail, match="too lately"):
+            office.approves(change, who)
+    office.asks("lock", {}, "mara")
+    office.now += DAY
+    assert len(office.approves(office.asks("unlock", {}), "noel").approvals) == 1
+
+
+def test_c09_without_a_delay_an_approver_is_there_before_the_request(office: Office) -> None:
+    office.wants(required_approvals=1, is_locked=1)
+    mara, noel = (office.principals[name].id for name in ("mara", "noel"))
+    events.note(office.call(), "create_manager", manager=mara)
+    change = office.asks("unlock", {})
+    events.note(office.call(), "create_manager", manager=noel)
+    with pytest.raises(Detail, match="too lately"):
+        office.approves(change, "noel")
+    assert office.approves(change, "mara").state == EFFECTIVE
+
+
+def test_a_login_handed_out_by_somebody_else_may_approve(office: Office) -> None:
+    office.wants(required_approvals=1, loosening_delay=DAY, is_locked=1)
+    change = office.asks("unlock", {}, "noel")
+    events.note(office.call(), "unlock_manager", manager=office.principals["mara"].id)
+    assert len(office.approves(change, "mara").approvals) == 1
 
 
 def test_approvals_of_logins_that_were_locked_or_left_do_not_count(office: Office) -> None:

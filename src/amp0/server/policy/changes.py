@@ -7,7 +7,8 @@ A change that only tightens takes effect at once. One that loosens waits where t
   somebody has seen it waiting and cancelled it;
 * for ``required_approvals`` of other *persons* than the one who asked. A person is who a login belongs to
   (``principals.person``), however many logins that is: a second account or token of the same person counts for
-  nothing. Logins that are locked, or are no longer of the asset, do not count either.
+  nothing. Logins that are locked, or are no longer of the asset, do not count either, nor do those that the person who
+  asked has handed out since, or within one delay before.
 
 An approval agrees to the hash of asset, action and content, and a change is never edited: asking for something else
 about the same rule, address or switch is a new change, which cancels the one that waits and begins without approvals.
@@ -51,6 +52,7 @@ _approvals = asset_schema.change_approvals
 _assets = asset_schema.assets
 _principals = asset_schema.principals
 _manager_assets = asset_schema.manager_assets
+_events = asset_schema.issuer_events
 
 
 class AssetRow(Protocol):
@@ -228,6 +230,8 @@ def approve(call: Call, asset_row: AssetRow, change_id: int, agreed: bytes) -> C
     person = _person(who.person)
     if who.id == change.requested_by or person == _person_of(db, change.requested_by):
         raise Detail(403, "Nobody approves what they asked for themselves, with any of their logins")
+    if who.id in _made_by_who_asked(db, change):
+        raise Detail(403, "Whoever asked for this has made this login, or changed it, too lately for it to approve it")
     here = (_approvals.c.change_id == change_id) & (_approvals.c.person == person)
     if all(who.id != approval.principal for approval in change.approvals):
         # One row for a person: that of an earlier login, which may be locked by now, makes room.
@@ -279,11 +283,41 @@ def _approvals_of(db: Connection, row: Row[Any]) -> tuple[Approval, ...]:
         .order_by(_approvals.c.at, p.c.id)
     ).all()
     by_person: dict[str, Approval] = {}
+    own = _made_by_who_asked(db, row) if rows else frozenset()
     for approval in rows:
         now, then = _person(approval.person), approval.then
-        if asked_by not in (now, then):
+        if asked_by not in (now, then) and approval.id not in own:
             by_person.setdefault(now, Approval(approval.id, approval.person, approval.at))
     return tuple(by_person.values())
+
+
+_HANDING_OUT = frozenset({"create_manager", "unlock_manager", "change_manager_password", "add_manager_asset"})
+"""Events (of :mod:`amp0.server.issuer.managers`) after which whoever caused them may hold the login."""
+
+
+def _made_by_who_asked(db: Connection, row: Row[Any] | Change) -> frozenset[int]:
+    """Managers whose logins count as those of the person who asked: handed out by them since they asked, or in a delay
+    before that. Otherwise whoever has an issuer's password would make an approver when one is needed."""
+    since = row.requested_at - (row.not_before - row.requested_at)
+    issuer = sa.select(_assets.c.issuer_id).where(_assets.c.id == row.asset).scalar_subquery()
+    asked_by, own, asked = _person_of(db, row.requested_by), set(), False
+    for event in db.execute(
+        sa.select(_events.c.at, _events.c.action, _events.c.detail, _principals.c.person)
+        .join(_principals, _principals.c.id == _events.c.principal_id)
+        .where(
+            _events.c.issuer_id == issuer,
+            _events.c.at >= since,
+            _events.c.action.in_((row.action, *_HANDING_OUT)),
+        )
+        .order_by(_events.c.id)
+    ):
+        detail = json.loads(event.detail)
+        asked = asked or detail.get("change") == row.id
+        # Within one second the order of events tells what came before the request.
+        after = asked or event.at > since
+        if after and event.action in _HANDING_OUT and _person(event.person) == asked_by:
+            own.add(int(detail["manager"]))
+    return frozenset(own)
 
 
 def _works_on(asset: int) -> sa.ColumnElement[bool]:
