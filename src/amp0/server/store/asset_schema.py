@@ -293,7 +293,23 @@ asset_outputs = Table(
     info={"owner": "ledger.book"},
     comment="every output that holds an asset or its token, or may, with its opening; what is gone stays, as gone",
 )
-Index("ix_asset_outputs_asset", asset_outputs.c.asset, asset_outputs.c.account_id)
+# Who holds what, at any height, is read from this index alone.
+Index(
+    "ix_asset_outputs_asset",
+    asset_outputs.c.asset,
+    asset_outputs.c.is_token,
+    asset_outputs.c.account_id,
+    asset_outputs.c.height,
+    asset_outputs.c.spent_height,
+    asset_outputs.c.is_burnt,
+    asset_outputs.c.satoshi,
+)
+Index(
+    "ix_asset_outputs_sealed",
+    asset_outputs.c.asset,
+    sqlite_where=asset_outputs.c.satoshi.is_(None),
+    postgresql_where=asset_outputs.c.satoshi.is_(None),
+)
 Index("ix_asset_outputs_height", asset_outputs.c.height)
 Index("ix_asset_outputs_spent_height", asset_outputs.c.spent_height)
 Index(

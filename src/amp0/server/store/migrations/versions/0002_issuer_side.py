@@ -33,7 +33,7 @@ def upgrade() -> None:
         sa.CheckConstraint("satoshi BETWEEN 0 AND 2100000000000000", name=op.f("ck_fee_wallet_coins_satoshi")),
         sa.PrimaryKeyConstraint("txid", "vout", name=op.f("pk_fee_wallet_coins")),
         comment="L-BTC of the wallet that pays for issuances",
-        info={"owner": "issuer.fee_wallet"},
+        info={"owner": "issuer.fee_coins"},
     )
     op.create_index(op.f("ix_fee_wallet_coins_height"), "fee_wallet_coins", ["height"], unique=False)
     op.create_index(op.f("ix_fee_wallet_coins_spent_by"), "fee_wallet_coins", ["spent_by"], unique=False)
@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("script_pubkey", name=op.f("pk_fee_wallet_scripts")),
         sa.UniqueConstraint("number", name=op.f("uq_fee_wallet_scripts_number")),
-        info={"owner": "issuer.fee_wallet"},
+        info={"owner": "issuer.fee_coins"},
     )
     op.create_table(
         "principals",
@@ -265,8 +265,21 @@ def upgrade() -> None:
         comment="every output that holds an asset or its token, or may, with its opening; what is gone stays, as gone",
         info={"owner": "ledger.book"},
     )
-    op.create_index("ix_asset_outputs_asset", "asset_outputs", ["asset", "account_id"], unique=False)
+    op.create_index(
+        "ix_asset_outputs_asset",
+        "asset_outputs",
+        ["asset", "is_token", "account_id", "height", "spent_height", "is_burnt", "satoshi"],
+        unique=False,
+    )
     op.create_index("ix_asset_outputs_height", "asset_outputs", ["height"], unique=False)
+    op.create_index(
+        "ix_asset_outputs_sealed",
+        "asset_outputs",
+        ["asset"],
+        unique=False,
+        sqlite_where=sa.text("satoshi IS NULL"),
+        postgresql_where=sa.text("satoshi IS NULL"),
+    )
     op.create_index(
         "ix_asset_outputs_spent_by",
         "asset_outputs",
