@@ -44,7 +44,7 @@ from amp0.server.issuer.http import IssuerApi
 from amp0.server.keys import ServiceKeys
 from amp0.server.settings import Settings
 from amp0.server.store import asset_schema, schema
-from amp0.server.store.engine import Store
+from amp0.server.store.engine import Store, _make_engine
 from amp0.server.websocket import Hub
 from amp0.server.workers import Workers
 from tests.server.talking import Clock, Wallet
@@ -57,6 +57,26 @@ PASSWORD = "correct horse battery"
 def stretched() -> principals.Stretched:
     """Of :data:`PASSWORD`: made once, because that takes long."""
     return principals.Stretched.of(PASSWORD, lambda n: b"\x05" * n)
+
+
+@cache
+def _migrated() -> bytes:
+    """An empty database of the present schema: migrating takes longer than most tests."""
+    store = Store.open("sqlite://")
+    driver: Any = store.engine.raw_connection().driver_connection
+    image: bytes = driver.serialize()
+    store.close()
+    return image
+
+
+def open_store(url: str = "sqlite://") -> Store:
+    """A migrated store; the one in memory is a copy of one that was migrated before."""
+    if url != "sqlite://":
+        return Store.open(url)
+    engine = _make_engine(sa.make_url(url), None)
+    driver: Any = engine.raw_connection().driver_connection
+    driver.deserialize(_migrated())
+    return Store(engine)
 
 
 @dataclass
@@ -155,7 +175,7 @@ class Office:
 
     def __post_init__(self) -> None:
         self.clock = Clock()
-        self.store = Store.open(self.url)
+        self.store = open_store(self.url)
         self.keys = ServiceKeys.test_key()
         self.chain: dict[Txid, Transaction] = {}
         self.sent: list[Transaction] = []
