@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Resync as Resync,
         WalletChanged as WalletChanged,
     )
+    from amp0.client.preflight import Preflight as Preflight
     from amp0.client.two_factor import (
         DisputeChallenge as DisputeChallenge,
         ResetStatus as ResetStatus,
@@ -187,6 +188,7 @@ _EXPORTS = {
     ),
     "amp0.issuer.treasury": ("NodeTreasury",),
     "amp0.client.events": ("NewBlock", "NewTransaction", "Resync", "WalletChanged"),
+    "amp0.client.preflight": ("Preflight",),
     "amp0.client.two_factor": (
         "DisputeChallenge",
         "ResetStatus",

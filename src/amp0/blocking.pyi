@@ -6,6 +6,8 @@ from amp0.chain.esplora import EsploraClientBuilder
 from amp0.chain.explorer import TokenProvider
 from amp0.chain.http import Transport
 from amp0.client.events import Event
+from amp0.client.preflight import Plan
+from amp0.client.preflight import Preflight
 from amp0.client.session import ClientOptions
 from amp0.client.two_factor import CodeLike
 from amp0.client.two_factor import DisputeChallenge
@@ -61,6 +63,7 @@ from amp0.protocol.issuer import User
 from amp0.protocol.issuer import UserSummary
 from amp0.protocol.issuer import Utxo
 from amp0.protocol.issuer import Validity
+from amp0.protocol.preflight import PreflightToken
 from collections.abc import Awaitable
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -125,16 +128,31 @@ class Amp0:
         """How much L-BTC (satoshi) could leave without a code at the last login."""
     def network(self) -> Network:
         """The network the account is on."""
+    def preflight(self, plan: Plan) -> Preflight:
+        """Would the server sign this? Asked before anybody signs; see :class:`~amp0.client.preflight.Preflight`.
+
+        ``plan`` is an unsigned PSET of this account, or a list of ``(address, satoshi, asset_id)``. Nothing is reserved
+        by it. Raises :class:`CallFailed` at a server that has no such procedure, for a PSET that spends coins of
+        others, and when too much was asked lately.
+        """
+    def preflight_token(self) -> PreflightToken:
+        """A token to ask for a few minutes without a session: ``POST /v1/preflight`` with it as bearer."""
     def request_code(self, method: str, amp0pset: Amp0Pset | Txid | str) -> None:
         """Have a code sent that agrees to one transaction, given as PSET or txid; then :meth:`sign` with it.
 
         Raises :class:`InvalidInput` for ``gauth``, whose codes the authenticator shows, :class:`TwoFactorRequired` for
         a method that is not enabled, :class:`CallFailed` when too many codes were asked for.
         """
-    def send(self, amp0pset: Amp0Pset, two_factor: CodeLike | None = None) -> Txid:
-        """:meth:`sign`, and have the server broadcast the transaction once it has passed every check here.
+    def require_allowed(self, plan: Plan) -> None:
+        """:meth:`preflight`, and :class:`CosignRefused` with its reasons if the answer is no.
 
-        Raises what :meth:`sign` raises, and :class:`BroadcastRejected` with the node's reason. After a
+        Does nothing where the server has no pre-flight, or gives none now: the cosigner decides in any case.
+        """
+    def send(self, amp0pset: Amp0Pset, two_factor: CodeLike | None = None) -> Txid:
+        """:meth:`require_allowed`, :meth:`sign`, and have the server broadcast the transaction once it has passed
+        every check here.
+
+        Raises what these raise, and :class:`BroadcastRejected` with the node's reason. After a
         :class:`ConnectionFailed` do the same again with the same PSET; the code is not needed twice.
         """
     def sign(self, amp0pset: Amp0Pset, two_factor: CodeLike | None = None) -> Transaction:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amp0.errors import RemoteProtocolError
-from amp0.protocol import rpc, twofactor
+from amp0.protocol import preflight, rpc, twofactor
 from tests.vectors import load
 
 VECTORS = load("lwk-0.19.json")
@@ -64,8 +64,9 @@ def test_calls_as_clients_send_them(name: str, args: list[Any]) -> None:
 
 
 def test_every_procedure_is_in_this_list() -> None:
-    # Those of two-factor have a list of their own, in test_twofactor.py.
-    assert {P + name for name, _ in SENT} == set(rpc.PROCEDURES) - {kind.URI for kind in twofactor.PROCEDURES}
+    # Those of two-factor and of pre-flights have lists of their own, in test_twofactor.py and test_preflight.py.
+    others = {kind.URI for kind in (*twofactor.PROCEDURES, *preflight.PROCEDURES)}
+    assert {P + name for name, _ in SENT} == set(rpc.PROCEDURES) - others
     assert rpc.parse_call(P + "no.such_thing", []) is None
 
 

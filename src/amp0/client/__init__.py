@@ -7,6 +7,7 @@ pinned in the :class:`~amp0.network.Network` before it is used.
 
 from amp0.client.account import Amp0
 from amp0.client.events import Event, Events, NewBlock, NewTransaction, Resync, WalletChanged
+from amp0.client.preflight import Preflight
 from amp0.client.session import Backoff, ClientOptions
 from amp0.client.setup import Amp0Connected, Amp0LoggedIn
 from amp0.client.transport import Connection, NetworkTransport, Transport
@@ -21,6 +22,6 @@ from amp0.client.two_factor import (
 
 __all__ = [
     "Amp0", "Amp0Connected", "Amp0LoggedIn", "Backoff", "ClientOptions", "Connection", "DisputeChallenge", "Event",
-    "Events", "NetworkTransport", "NewBlock", "NewTransaction", "ResetStatus", "Resync", "Transport",
-    "TwoFactorAction", "TwoFactorCode", "TwoFactorConfig", "TwoFactorMethod", "WalletChanged",
+    "Events", "NetworkTransport", "NewBlock", "NewTransaction", "Preflight", "ResetStatus", "Resync",
+    "Transport", "TwoFactorAction", "TwoFactorCode", "TwoFactorConfig", "TwoFactorMethod", "WalletChanged",
 ]  # fmt: skip

@@ -14,9 +14,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from amp0.client import preflight
 from amp0.client.cosign import CosignCheck, signed_transaction, spend_refused
 from amp0.client.events import MOST_WAITING, Event, Events, blob_of, block_of, transaction_of
 from amp0.client.issuing import issue_address, require_bounded_jump, require_script, upload_addresses
+from amp0.client.preflight import Plan, Preflight
 from amp0.client.session import ClientOptions, Closable, Session
 from amp0.client.two_factor import (
     CodeLike,
@@ -42,6 +44,7 @@ from amp0.errors import (
     CallFailed,
     ConnectionFailed,
     ConnectionTimeout,
+    CosignRefused,
     InvalidInput,
     InvalidTransaction,
     LoginFailed,
@@ -54,6 +57,7 @@ from amp0.protocol import credentials, rpc
 from amp0.protocol import twofactor as wire
 from amp0.protocol.blob import ClientBlob
 from amp0.protocol.credentials import REGISTER_PATH, WatchOnlyKeys
+from amp0.protocol.preflight import GetPreflightToken, PreflightToken
 
 log = logging.getLogger("amp0.client")
 
@@ -252,12 +256,40 @@ class Amp0(Closable):
             raise spend_refused(error) from None
         return check.check(reply.tx)
 
-    async def send(self, amp0pset: Amp0Pset, two_factor: CodeLike | None = None) -> Txid:
-        """:meth:`sign`, and have the server broadcast the transaction once it has passed every check here.
+    async def preflight(self, plan: Plan) -> Preflight:
+        """Would the server sign this? Asked before anybody signs; see :class:`~amp0.client.preflight.Preflight`.
 
-        Raises what :meth:`sign` raises, and :class:`BroadcastRejected` with the node's reason. After a
+        ``plan`` is an unsigned PSET of this account, or a list of ``(address, satoshi, asset_id)``. Nothing is reserved
+        by it. Raises :class:`CallFailed` at a server that has no such procedure, for a PSET that spends coins of
+        others, and when too much was asked lately.
+        """
+        return await preflight.ask(self._call, self._network, self._logged_in().row.pointer, plan)
+
+    async def preflight_token(self) -> PreflightToken:
+        """A token to ask for a few minutes without a session: ``POST /v1/preflight`` with it as bearer."""
+        token: PreflightToken = await self._call(GetPreflightToken(self._logged_in().row.pointer))
+        return token
+
+    async def require_allowed(self, plan: Plan) -> None:
+        """:meth:`preflight`, and :class:`CosignRefused` with its reasons if the answer is no.
+
+        Does nothing where the server has no pre-flight, or gives none now: the cosigner decides in any case.
+        """
+        await preflight.require_allowed(self.preflight, plan, self._network)
+
+    async def send(self, amp0pset: Amp0Pset, two_factor: CodeLike | None = None) -> Txid:
+        """:meth:`require_allowed`, :meth:`sign`, and have the server broadcast the transaction once it has passed
+        every check here.
+
+        Raises what these raise, and :class:`BroadcastRejected` with the node's reason. After a
         :class:`ConnectionFailed` do the same again with the same PSET; the code is not needed twice.
         """
+        try:
+            await self.require_allowed(amp0pset)
+        except CosignRefused as refused:
+            # What was signed before stays signed, whatever the rules have become.
+            if not await self._is_cosigned(amp0pset):
+                raise refused from None
         transaction = await self.sign(amp0pset, two_factor)
         try:
             await self._call(rpc.BroadcastTransaction(str(transaction)), self._options.cosign_timeout)
@@ -283,6 +315,13 @@ class Amp0(Closable):
         if tx.txid() != txid:
             raise RemoteProtocolError(f"the AMP0 server answers with {tx.txid()}, and {txid} was asked for")
         return tx
+
+    async def _is_cosigned(self, amp0pset: Amp0Pset) -> bool:
+        try:
+            await self.cosigned(CosignCheck(amp0pset, self._logged_in().descriptor).txid)
+        except Amp0Error:
+            return False
+        return True
 
     # -- second factors: what watch-only credentials may see and ask for -----------------------
 

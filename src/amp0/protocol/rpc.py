@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from amp0.errors import RemoteProtocolError
-from amp0.protocol import twofactor
+from amp0.protocol import preflight, twofactor
 from amp0.protocol.issuer_policy import Reason
 from amp0.protocol.procedure import OWN_PREFIX, PREFIX, Procedure
 from amp0.protocol.rows import (
@@ -405,7 +405,9 @@ _GREEN: tuple[type[Procedure], ...] = (
     SetCsvTime, SetNLockTime, SendNLockTimes, GetUpcomingNLockTimes, GetSystemMessage, AckSystemMessage,
     RemoveAccount, SetPinLogin, GetPinPassword, RemovePinLogins,
 )  # fmt: skip
-PROCEDURES: dict[str, type[Procedure]] = {kind.URI: kind for kind in (*_GREEN, *twofactor.PROCEDURES)}
+PROCEDURES: dict[str, type[Procedure]] = {
+    kind.URI: kind for kind in (*_GREEN, *twofactor.PROCEDURES, *preflight.PROCEDURES)
+}
 """Every procedure served, by URI."""
 
 _P = TypeVar("_P", bound=Struct)

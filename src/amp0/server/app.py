@@ -50,6 +50,8 @@ from amp0.server.keys import (
     load_key_file,
     load_seed_file,
 )
+from amp0.server.policy import preflight
+from amp0.server.policy.preflight import Preflights, by_policy
 from amp0.server.settings import Listener, Settings
 from amp0.server.store import schema
 from amp0.server.store.engine import Faults, Store
@@ -264,6 +266,16 @@ def _assemble(
         broadcast=watcher.broadcast,
         cosigner=cosigner,
         factors=factors,
+        preflights=Preflights(
+            store=store,
+            network=network,
+            judge=by_policy,
+            attempts=Attempts(settings.preflight_refill_seconds, clock),
+            allowance=settings.preflight_requests,
+            clock=clock,
+            now=lambda: int(factors.clock.now()),
+            secret=keys.derive_secret(preflight.PURPOSE),
+        ),
     )
     hub.services = services
     return Server(settings, services, watcher, hub, client)

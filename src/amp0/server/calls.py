@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from amp0.errors import InvalidInput, RemoteProtocolError
-from amp0.protocol import rpc
+from amp0.protocol import preflight, rpc
 from amp0.protocol import twofactor as wire
 from amp0.server import accounts, history, logins, pins, spending, wallets
 from amp0.server.context import Context, Level, Publication, Services, Session
@@ -87,6 +87,8 @@ CALLS: Mapping[type[rpc.Procedure], Row] = {
     rpc.SendTransaction: Row(spending.send_transaction, _WATCH_ONLY, Runs.OUTSIDE),
     rpc.SignTransaction: Row(spending.sign_transaction, _WATCH_ONLY, Runs.OUTSIDE),
     rpc.BroadcastTransaction: Row(spending.broadcast_transaction, _WATCH_ONLY, Runs.OUTSIDE),
+    preflight.AskPreflight: Row(spending.ask_preflight, _WATCH_ONLY, Runs.OUTSIDE),
+    preflight.GetPreflightToken: Row(spending.get_preflight_token, _WATCH_ONLY, Runs.READ),
     wire.GetTwoFactorConfig: Row(factors.get_config, _WATCH_ONLY, Runs.READ),
     **{kind: Row(factors.request_code, _WATCH_ONLY, Runs.GUARDED) for kind in wire.REQUEST.values()},
     **{kind: Row(factors.init_enable, _FULL, Runs.GUARDED) for kind in wire.INIT_ENABLE.values()},

@@ -20,6 +20,7 @@ from amp0.protocol import rpc
 from amp0.server.attempts import Alarm, Attempts
 from amp0.server.cosigner import Cosigner
 from amp0.server.keys import ServiceKeys
+from amp0.server.policy.preflight import Preflights
 from amp0.server.settings import Settings
 from amp0.server.store.engine import Store
 from amp0.server.twofactor.delivery import Message
@@ -100,6 +101,7 @@ class Services:
     chain does not take it."""
     cosigner: Cosigner
     factors: Factors
+    preflights: Preflights
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ read nothing else.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from starlette.routing import Route
 
 from amp0.elements.hashes import Txid
 from amp0.errors import InvalidInput, RemoteProtocolError
+from amp0.protocol import preflight as wire
 from amp0.protocol import rpc
 from amp0.server import cosigner
 from amp0.server.context import Services
@@ -26,12 +28,15 @@ from amp0.server.refusal import (
     InvalidRequest,
     PolicyRefused,
     Refusal,
+    SessionExpired,
     ShuttingDown,
     TooLarge,
 )
 from amp0.server.websocket import Hub
 
 log = logging.getLogger("amp0.server.http")
+
+_BEARER = re.compile(r"(?i:bearer) +([!-~]{1,512}) *")
 
 
 class HttpApi:
@@ -46,6 +51,7 @@ class HttpApi:
         return [
             Route(rpc.COSIGN_PATH, self.delayed_signature, methods=["POST"]),
             Route(rpc.COSIGNED_PATH + "/{txid}", self.cosigned, methods=["GET"]),
+            Route(wire.PREFLIGHT_PATH, self.preflight, methods=["POST"]),
             Route(rpc.NETWORK_PATH, self.network, methods=["GET"]),
             Route(rpc.BITCOIN_PRICE_PATH, self.bitcoin_price, methods=["GET"]),
             Route(rpc.LIQUID_PRICE_PATH, self.liquid_prices, methods=["GET"]),
@@ -74,6 +80,31 @@ class HttpApi:
             return await self._hub.workers.slow(lambda: _yes(self._services.cosigner.again(txid)))
 
         return await self._reply(work)
+
+    async def preflight(self, request: Request) -> Response:
+        """What the policy would say of a transfer, for a bearer token of the sending account."""
+        try:
+            if self._hub.stopping:
+                raise ShuttingDown("The server is stopping; try again in a moment")
+            bearer = _BEARER.fullmatch(request.headers.get("authorization", ""))
+            if bearer is None:
+                raise SessionExpired
+            preflights = self._services.preflights
+            sender = await self._hub.workers.ordinary(lambda: preflights.sender_of(bearer[1]))
+            try:
+                asked = wire.parse_request(await self._body(request))
+            except RemoteProtocolError as error:
+                raise InvalidRequest(str(error)) from None
+            return _json(await self._hub.workers.slow(lambda: preflights.ask(sender, asked)))
+        except Refusal as refusal:
+            log.info("refused procedure=preflight name=%s", refusal.name)
+            body = {"error": str(refusal), "code": refusal.name, "retryable": refusal.retryable}
+            return _json(body, refusal.status)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception:
+            log.exception("failed procedure=preflight")
+            return _json({"error": str(InternalError()), "code": InternalError().name}, InternalError().status)
 
     async def _reply(self, work: Callable[[], Awaitable[rpc.CosignReply]]) -> Response:
         try:

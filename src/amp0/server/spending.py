@@ -1,4 +1,4 @@
-"""Spending over WAMP: sign, sign and send, send. The cosigner decides; these procedures only carry.
+"""Spending over WAMP: sign, sign and send, send; and asking before. Others decide; these procedures only carry.
 
 None of them holds a database transaction while it waits for the cosigner or the chain.
 """
@@ -12,6 +12,7 @@ import msgspec
 
 from amp0.elements.transaction import Transaction
 from amp0.errors import InvalidTransaction
+from amp0.protocol import preflight as wire
 from amp0.protocol import rpc
 from amp0.server.context import Context
 from amp0.server.cosigner import Cosigned, Door, Request
@@ -42,6 +43,18 @@ def broadcast_transaction(context: Context, call: rpc.BroadcastTransaction) -> s
         raise InvalidRequest(f"This is not a transaction: {error}") from None
     context.publications += context.services.broadcast(tx)
     return str(tx.txid())
+
+
+def ask_preflight(context: Context, call: wire.AskPreflight) -> wire.PreflightReply:
+    """What the policy would say of a transfer of one of the wallet's accounts."""
+    preflights = context.services.preflights
+    return preflights.ask(preflights.sender(context.session.user_id, call.subaccount), call.request)
+
+
+def get_preflight_token(context: Context, call: wire.GetPreflightToken) -> wire.PreflightToken:
+    """A token to ask the same over HTTP for a few minutes."""
+    preflights = context.services.preflights
+    return preflights.token(preflights.sender(context.session.user_id, call.subaccount))
 
 
 def _cosign(context: Context, call: rpc.SignTransaction | rpc.SendTransaction, door: Door) -> Cosigned:

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from amp0.elements import wally
 from amp0.elements.address import p2pkh_address
@@ -31,8 +31,10 @@ from amp0.elements.keys import SecretKey, signed_message_hash
 from amp0.elements.transaction import Transaction
 from amp0.errors import InvalidInput
 from amp0.network import Network
+from amp0.server.keys import ServiceKeys
 from amp0.server.policy.facts import Answer, Kind, Party, Question
 from amp0.server.policy.ssrf import Caller, NoAnswer, check_url
+from amp0.server.settings import Settings
 
 __all__ = ["Authorizer", "authorization_key", "check_url"]
 
@@ -108,6 +110,18 @@ class Authorizer:
         self._breakers: dict[tuple[int, str], _Breaker] = {}
         self.address = p2pkh_address(network, wally.hash160(key.public_key()))
         """The P2PKH address of the signing key, as ``verifymessage`` of an Elements node takes it."""
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        keys: ServiceKeys,
+        network: Network,
+        away: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> Self:
+        """With the service's key, and the time and reach that the settings allow."""
+        caller = Caller(seconds=settings.authorization_seconds, private=settings.authorization_private)
+        return cls(caller, authorization_key(keys.derive_secret(PURPOSE)), network, away=away)
 
     def close(self) -> None:
         """Let go of threads."""
