@@ -139,6 +139,28 @@ def test_that_an_output_holds_something_else_is_news_as_well() -> None:
     assert [row.vout for row in ledger.rows(made)] == [0, 1]
 
 
+def test_what_was_spent_from_an_output_that_holds_something_else_is_forgotten() -> None:
+    """The opening took the row away, and with it the only way to those that had spent it."""
+    ledger = started()
+    made = distributed(ledger, ledger.account(1), told=False)
+    onward = make([made.at(2)], [Out(STRANGER, 3, POLICY), Out(NODE_CHANGE, 1, POLICY)])
+    ledger.mine(onward)
+    ledger.tell(made, 2)
+    assert ledger.state(onward) is None
+    assert ledger.rows(onward) == []
+
+
+def test_openings_that_come_late_settle_what_was_spent_since() -> None:
+    ledger = started()
+    made = distributed(ledger, ledger.account(1), told=False)
+    again = make([made.at(1)], [Out(TREASURY, 400), Out(NODE_CHANGE, 5, POLICY)])
+    ledger.mine(again)
+    ledger.tell(again, 0)
+    assert [row.vout for row in ledger.rows(again)] == [0, 1], "its input is sealed: the change may hold some"
+    ledger.tell(made, 0, 1)
+    assert [row.vout for row in ledger.rows(again)] == [0]
+
+
 def test_a_spend_that_is_all_open_proves_what_its_sealed_input_did_not_hold() -> None:
     ledger = started()
     alice = ledger.account(1)

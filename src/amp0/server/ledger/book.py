@@ -133,6 +133,7 @@ def add_openings(db: Connection, tx: Transaction, openings: Sequence[Opened], no
     if not have or any(unit.asset not in have for unit in units.values()):
         standing = _standing_of(db, txid)
         enter(db, tx, set(units.values()), known, outputs_at(db, [i.prevout for i in tx.vin]), standing, int(now))
+    affected = {txid} | spenders(db, txid)
     new = []
     for vout, opening in sorted(known.items()):
         rows = [row for row in before if row.vout == vout]
@@ -146,7 +147,7 @@ def add_openings(db: Connection, tx: Transaction, openings: Sequence[Opened], no
         db.execute(_outs.delete().where(here, _outs.c.satoshi.is_(None)))
         new.append(vout)
     if new:
-        sealed.settle(db, {txid} | spenders(db, txid))
+        sealed.settle(db, affected)
     return new
 
 
