@@ -57,6 +57,7 @@ from amp0.protocol.issuer import ReissueFile
 from amp0.protocol.issuer import Reissued
 from amp0.protocol.issuer import Rule
 from amp0.protocol.issuer import Summary
+from amp0.protocol.issuer import Trial
 from amp0.protocol.issuer import Tx
 from amp0.protocol.issuer import UpdateBlinders
 from amp0.protocol.issuer import User
@@ -69,6 +70,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from typing import Literal
 from typing import Self
@@ -422,12 +424,10 @@ class IssuerClient:
         """Confirmed holdings, and outputs that the ledger lost sight of."""
     def blacklist(self, asset_uuid: str, outpoints: Sequence[Outpoint]) -> list[Utxo]:
         """Have no transfer cosigned that spends these outputs. Answers them."""
-    def burn(self, asset_uuid: str, satoshi: int, treasury: Treasury, *, use_existing: str | None = None, besides: Sequence[str] = ..., report: Report | None = None, poll_seconds: float = 2.0, wait_seconds: float = 3600.0) -> Done:
-        """Destroy ``satoshi`` of the treasury, for ever.
+    def burn(self, asset_uuid: str, satoshi: int, treasury: Treasury, *, state_dir: Path | None = None, use_existing: str | None = None, besides: Sequence[str] = ..., report: Report | None = None, poll_seconds: float = 2.0, wait_seconds: float = 3600.0) -> Done:
+        """Destroy ``satoshi`` of the treasury, for ever. Blocks until the server has confirmed.
 
-        A burn of that amount that the wallet has made and the server was not told of is finished instead; one of
-        another amount raises :class:`UnconfirmedMove`. ``use_existing`` (a transaction's id) finishes that one;
-        ``besides`` names transactions that are to be left alone. Blocks until the server has confirmed.
+        ``state_dir``, ``use_existing`` (a transaction's id) and ``besides`` are those of :meth:`reissue`.
         """
     def burns(self, asset_uuid: str) -> list[Burn]:
         """Burns that were confirmed here, oldest first."""
@@ -544,12 +544,13 @@ class IssuerClient:
         """Mark an asset as one that wallets may receive in AMP accounts only. Cannot be undone."""
     def reissuances(self, asset_uuid: str) -> list[Reissuance]:
         """Confirmed reissues."""
-    def reissue(self, asset_uuid: str, satoshi: int, treasury: Treasury, *, use_existing: str | None = None, besides: Sequence[str] = ..., report: Report | None = None, poll_seconds: float = 2.0, wait_seconds: float = 3600.0) -> Done:
-        """Issue ``satoshi`` more, to the treasury.
+    def reissue(self, asset_uuid: str, satoshi: int, treasury: Treasury, *, state_dir: Path | None = None, use_existing: str | None = None, besides: Sequence[str] = ..., report: Report | None = None, poll_seconds: float = 2.0, wait_seconds: float = 3600.0) -> Done:
+        """Issue ``satoshi`` more, to the treasury. Blocks until the server has confirmed.
 
-        A reissue of that amount that the wallet has made and the server was not told of is finished instead; one of
-        another amount raises :class:`UnconfirmedMove`. ``use_existing`` (``TXID:VIN``) finishes that one;
-        ``besides`` names transactions that are to be left alone. Blocks until the server has confirmed.
+        ``state_dir`` is a folder for a note that it is under way: asked again after any failure, the same operation
+        goes on. A reissue of that amount that the wallet has made and the server was not told of is finished in any
+        case; one of another amount raises :class:`UnconfirmedMove`. ``use_existing`` (``TXID:VIN``) finishes that one;
+        ``besides`` names transactions that are to be left alone.
         """
     def remove_category_asset(self, category_id: int, asset_uuid: str) -> Category:
         """Require a category no longer. That loosens the asset's policy, and may have to wait."""
@@ -575,6 +576,8 @@ class IssuerClient:
         """The token that calls are made with: a secret, for other tools' ``Authorization: token <TOKEN>``."""
     def treasury_addresses(self, asset_uuid: str) -> list[str]:
         """Addresses of the issuer's own wallet: what they hold is treasury, and holders may send to them."""
+    def try_rule(self, asset_uuid: str, tag: str, parameters: Mapping[str, Any] | None = None) -> Trial:
+        """What a rule would have done to the transfers on record, and would do to today's holders; it is not set."""
     def tx(self, asset_uuid: str, txid: str) -> Tx:
         """One transaction of the asset."""
     def txs(self, asset_uuid: str, *, start: int | None = None, count: int | None = None, sortcolumn: str | None = None, sortorder: Literal['asc', 'desc'] | None = None, height_start: int | None = None, height_stop: int | None = None) -> list[Tx]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from amp0.cli.issuer_login import Login, Node, asset_argument, login_options, node_options, told, uuid_of
@@ -10,6 +12,18 @@ from amp0.cli.output import note
 _besides = click.option(
     "--besides", metavar="TXID", multiple=True, help="A transaction of the wallet to leave alone; may be repeated."
 )
+
+_state_dir = click.option(
+    "--state-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for a note that it is under way; the same one when it is run again. [default: amp0/issuer where your "
+    "system keeps settings]",
+)
+
+
+def _folder(state_dir: Path | None) -> Path:
+    return state_dir or Path(click.get_app_dir("amp0")) / "issuer"
 
 
 @click.group()
@@ -117,8 +131,15 @@ def show(login: Login, asset: str) -> None:
 @click.argument("satoshi", type=click.IntRange(min=1))
 @click.option("--use-existing", metavar="TXID:VIN", help="Confirm this reissue of the wallet; nothing is sent.")
 @_besides
+@_state_dir
 def reissue(
-    login: Login, node: Node, asset: str, satoshi: int, use_existing: str | None, besides: tuple[str, ...]
+    login: Login,
+    node: Node,
+    asset: str,
+    satoshi: int,
+    use_existing: str | None,
+    besides: tuple[str, ...],
+    state_dir: Path | None,
 ) -> None:
     """Issue SATOSHI more, to the treasury: asks the server, has the node reissue, waits, confirms.
 
@@ -126,7 +147,13 @@ def reissue(
     """
     with login.open() as client:
         done = client.reissue(
-            uuid_of(client, asset), satoshi, node.treasury, use_existing=use_existing, besides=besides, report=told
+            uuid_of(client, asset),
+            satoshi,
+            node.treasury,
+            state_dir=_folder(state_dir),
+            use_existing=use_existing,
+            besides=besides,
+            report=told,
         )
     login.show(done)
 
@@ -138,8 +165,15 @@ def reissue(
 @click.argument("satoshi", type=click.IntRange(min=1))
 @click.option("--use-existing", metavar="TXID", help="Confirm this burn of the wallet; nothing is sent.")
 @_besides
+@_state_dir
 def burn(
-    login: Login, node: Node, asset: str, satoshi: int, use_existing: str | None, besides: tuple[str, ...]
+    login: Login,
+    node: Node,
+    asset: str,
+    satoshi: int,
+    use_existing: str | None,
+    besides: tuple[str, ...],
+    state_dir: Path | None,
 ) -> None:
     """Destroy SATOSHI of the treasury, for ever.
 
@@ -147,7 +181,13 @@ def burn(
     """
     with login.open() as client:
         done = client.burn(
-            uuid_of(client, asset), satoshi, node.treasury, use_existing=use_existing, besides=besides, report=told
+            uuid_of(client, asset),
+            satoshi,
+            node.treasury,
+            state_dir=_folder(state_dir),
+            use_existing=use_existing,
+            besides=besides,
+            report=told,
         )
     login.show(done)
 

@@ -48,6 +48,21 @@ def add(login: Login, asset: str, tag: str, parameters: tuple[str, ...]) -> None
         login.show(client.add_rule(uuid_of(client, asset), tag, _values(parameters)))
 
 
+@rules.command("try")
+@login_options
+@asset_argument
+@click.argument("tag")
+@_parameters
+def try_rule(login: Login, asset: str, tag: str, parameters: tuple[str, ...]) -> None:
+    """Find out what a rule would do, without setting it.
+
+    It is tried on the newest transfers on record, and on today's holders: how many of them could not redeem all they
+    have, and how many could not be sent one satoshi more.
+    """
+    with login.open() as client:
+        login.show(client.try_rule(uuid_of(client, asset), tag, _values(parameters)))
+
+
 @rules.command()
 @login_options
 @asset_argument

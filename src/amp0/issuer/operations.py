@@ -2,10 +2,11 @@
 
 Each goes the same way: the server says what a wallet has to do, the wallet does it, its transaction gets two
 confirmations, the server is told and checks it in the chain. Between any two of these the power may fail, or a
-connection. So nothing here keeps a state of its own: before units are moved, the two records that survive are
-compared — what the wallet did (:class:`~amp0.issuer.treasury.Treasury`), and what the server knows to be done. What
-the wallet did and the server does not know is finished, not repeated; and when the answer to a call that moves units is
-lost, the wallet is looked at again, never asked again.
+connection. So before units are moved, the two records that survive are compared: what the wallet did
+(:class:`~amp0.issuer.treasury.Treasury`), and what the server was told. What the wallet did and the server does not
+know is finished, not repeated; and when the answer to a call that moves units is lost, the wallet is looked at again,
+never asked again. A note on the disk (:mod:`amp0.issuer.journal`) closes the last gap, in which all was done and nobody
+heard.
 
 That holds for one wallet with one operation of a kind at a time for an asset.
 """
@@ -13,8 +14,9 @@ That holds for one wallet with one operation of a kind at a time for an asset.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from amp0.errors import (
@@ -26,6 +28,7 @@ from amp0.errors import (
     UnconfirmedMove,
 )
 from amp0.issuer.assets import AssetCalls
+from amp0.issuer.journal import Journal, journal
 from amp0.issuer.money import MoneyCalls
 from amp0.issuer.treasury import Move, Treasury
 from amp0.protocol.issuer import (
@@ -133,45 +136,51 @@ class Operations(AssetCalls, MoneyCalls):
         satoshi: int,
         treasury: Treasury,
         *,
+        state_dir: Path | None = None,
         use_existing: str | None = None,
         besides: Sequence[str] = (),
         report: Report | None = None,
         poll_seconds: float = POLL_SECONDS,
         wait_seconds: float = WAIT_SECONDS,
     ) -> Done:
-        """Issue ``satoshi`` more, to the treasury.
+        """Issue ``satoshi`` more, to the treasury. Blocks until the server has confirmed.
 
-        A reissue of that amount that the wallet has made and the server was not told of is finished instead; one of
-        another amount raises :class:`UnconfirmedMove`. ``use_existing`` (``TXID:VIN``) finishes that one;
-        ``besides`` names transactions that are to be left alone. Blocks until the server has confirmed.
+        ``state_dir`` is a folder for a note that it is under way: asked again after any failure, the same operation
+        goes on. A reissue of that amount that the wallet has made and the server was not told of is finished in any
+        case; one of another amount raises :class:`UnconfirmedMove`. ``use_existing`` (``TXID:VIN``) finishes that one;
+        ``besides`` names transactions that are to be left alone.
         """
         walk = _Walk(treasury, report or _unheard, poll_seconds, wait_seconds)
         await treasury.check()
         asset = await self.asset(asset_uuid)
-        made = _move(use_existing, satoshi)
-        resumed = made is not None
 
-        async def unknown() -> list[Move]:
-            known = {row.txid for row in await self.reissuances(asset_uuid)} | set(besides)
-            return [move for move in await treasury.reissues(asset.asset_id) if move.txid not in known]
+        async def known() -> set[str]:
+            return {row.txid for row in await self.reissuances(asset_uuid)}
 
-        if made is None:
-            made = _same("reissue", await unknown(), satoshi)
-            resumed = made is not None
-        if made is None:
+        async def prepare() -> None:
             file = await self.request_reissue(asset_uuid, satoshi)
             await self._require_in_sight(asset_uuid, file.reissuance_utxos, treasury)
-            made = await _once(lambda: treasury.reissue(asset.asset_id, satoshi), unknown)
-            walk.report(Progress("sent", f"reissued {satoshi:,} satoshi", made.txid))
-        else:
-            walk.report(Progress("found", "the wallet has reissued already; nothing is sent", made.txid))
-        await _wait(walk, made.txid)
-        body = ReissueConfirm(
-            details=await treasury.details(made.txid),
-            reissuance_output=ReissuanceInput(txid=made.txid, vin=made.vin),
-            listissuances=await treasury.issuances(asset.asset_id),
-        )
-        answer = await _confirmed(walk, lambda: self.confirm_reissue(asset_uuid, body))
+
+        existing = _move(use_existing, satoshi)
+        with journal(state_dir, "reissue", asset.asset_uuid, None if existing else satoshi) as note:
+            once = _Once(
+                "reissue",
+                satoshi,
+                frozenset(besides),
+                listed=lambda: treasury.reissues(asset.asset_id),
+                known=known,
+                prepare=prepare,
+                act=lambda: treasury.reissue(asset.asset_id, satoshi),
+            )
+            made, resumed = (existing, True) if existing else await once.made(walk, note)
+            await _wait(walk, made.txid)
+            body = ReissueConfirm(
+                details=await treasury.details(made.txid),
+                reissuance_output=ReissuanceInput(txid=made.txid, vin=made.vin),
+                listissuances=await treasury.issuances(asset.asset_id),
+            )
+            answer = await _confirmed(walk, lambda: self.confirm_reissue(asset_uuid, body))
+            note.end()
         walk.report(Progress("confirmed", f"the server knows of {answer.reissuance_amount:,} satoshi more", made.txid))
         return Done(txid=answer.txid, satoshi=answer.reissuance_amount, resumed=resumed, vin=answer.vin)
 
@@ -181,42 +190,42 @@ class Operations(AssetCalls, MoneyCalls):
         satoshi: int,
         treasury: Treasury,
         *,
+        state_dir: Path | None = None,
         use_existing: str | None = None,
         besides: Sequence[str] = (),
         report: Report | None = None,
         poll_seconds: float = POLL_SECONDS,
         wait_seconds: float = WAIT_SECONDS,
     ) -> Done:
-        """Destroy ``satoshi`` of the treasury, for ever.
+        """Destroy ``satoshi`` of the treasury, for ever. Blocks until the server has confirmed.
 
-        A burn of that amount that the wallet has made and the server was not told of is finished instead; one of
-        another amount raises :class:`UnconfirmedMove`. ``use_existing`` (a transaction's id) finishes that one;
-        ``besides`` names transactions that are to be left alone. Blocks until the server has confirmed.
+        ``state_dir``, ``use_existing`` (a transaction's id) and ``besides`` are those of :meth:`reissue`.
         """
         walk = _Walk(treasury, report or _unheard, poll_seconds, wait_seconds)
         await treasury.check()
         asset = await self.asset(asset_uuid)
-        made = _move(use_existing, satoshi)
-        resumed = made is not None
 
-        async def unknown() -> list[Move]:
-            known = await self._known_burns(asset_uuid) | set(besides)
-            return [move for move in await treasury.burns(asset.asset_id) if move.txid not in known]
-
-        if made is None:
-            made = _same("burn", await unknown(), satoshi)
-            resumed = made is not None
-        if made is None:
+        async def prepare() -> None:
             file = await self.request_burn(asset_uuid, satoshi)
             await self._require_in_sight(asset_uuid, file.utxos, treasury)
-            made = await _once(lambda: treasury.burn(asset.asset_id, satoshi), unknown)
-            walk.report(Progress("sent", f"burned {satoshi:,} satoshi", made.txid))
-        else:
-            walk.report(Progress("found", "the wallet has burned already; nothing is sent", made.txid))
-        await _wait(walk, made.txid)
-        change = await treasury.change(made.txid, asset.asset_id)
-        body = BurnConfirm(tx_data=BurnTxData(txid=made.txid), change_data=change)
-        await _confirmed(walk, lambda: self.confirm_burn(asset_uuid, body))
+
+        existing = _move(use_existing, satoshi)
+        with journal(state_dir, "burn", asset.asset_uuid, None if existing else satoshi) as note:
+            once = _Once(
+                "burn",
+                satoshi,
+                frozenset(besides),
+                listed=lambda: treasury.burns(asset.asset_id),
+                known=lambda: self._known_burns(asset_uuid),
+                prepare=prepare,
+                act=lambda: treasury.burn(asset.asset_id, satoshi),
+            )
+            made, resumed = (existing, True) if existing else await once.made(walk, note)
+            await _wait(walk, made.txid)
+            change = await treasury.change(made.txid, asset.asset_id)
+            body = BurnConfirm(tx_data=BurnTxData(txid=made.txid), change_data=change)
+            await _confirmed(walk, lambda: self.confirm_burn(asset_uuid, body))
+            note.end()
         walk.report(Progress("confirmed", "the server knows of the burn", made.txid))
         return Done(txid=made.txid, satoshi=made.satoshi, resumed=resumed)
 
@@ -325,6 +334,41 @@ class _Order:
     def of(cls, uuid: str, assignments: Sequence[Assignment]) -> _Order:
         own = [row for row in assignments if row.distribution_uuid == uuid and not row.is_distributed]
         return cls(uuid, {row.receiving_address: row.amount for row in own if row.receiving_address})
+
+
+@dataclass(frozen=True, slots=True)
+class _Once:
+    """A move that is made once, however often it is asked for."""
+
+    what: str
+    satoshi: int
+    besides: frozenset[str]
+    listed: Callable[[], Awaitable[list[Move]]]
+    """What the wallet has made."""
+    known: Callable[[], Awaitable[set[str]]]
+    """What the server was told of."""
+    prepare: Callable[[], Awaitable[None]]
+    """Everything that may still refuse."""
+    act: Callable[[], Awaitable[Move]]
+
+    async def made(self, walk: _Walk, note: Journal) -> tuple[Move, bool]:
+        """The move, and whether it had been made before."""
+        finished = note.before if note.before is not None else await self.known()
+        found = _same(self.what, await self._besides(finished), self.satoshi)
+        if found is not None:
+            walk.report(Progress("found", f"the wallet has made this {self.what} already; nothing is sent", found.txid))
+            return found, True
+        await self.prepare()
+        if note.before is None:
+            note.begin([move.txid for move in await self.listed()])
+        before = note.before
+        assert before is not None
+        made = await _once(self.act, lambda: self._besides(before))
+        walk.report(Progress("sent", f"{self.what} of {self.satoshi:,} satoshi", made.txid))
+        return made, False
+
+    async def _besides(self, finished: Collection[str]) -> list[Move]:
+        return [move for move in await self.listed() if move.txid not in finished and move.txid not in self.besides]
 
 
 def _is_ready(assignment: Assignment) -> bool:

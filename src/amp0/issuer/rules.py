@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from amp0.issuer.session import Calls, segment
-from amp0.protocol.issuer import Change, ChangeApprove, PolicyEdit, PolicySettings, Refusal, Rule, RuleAdd
+from amp0.protocol.issuer import Change, ChangeApprove, PolicyEdit, PolicySettings, Refusal, Rule, RuleAdd, Trial
 
 
 class RuleCalls(Calls):
@@ -20,6 +20,11 @@ class RuleCalls(Calls):
         """Add a rule; docs/policy.md lists the tags and their parameters."""
         body = RuleAdd(tag=tag, parameters=dict(parameters or {}))
         return await self._api.ask("POST", f"/assets/{segment(asset_uuid)}/rules/add", Change, body)
+
+    async def try_rule(self, asset_uuid: str, tag: str, parameters: Mapping[str, Any] | None = None) -> Trial:
+        """What a rule would have done to the transfers on record, and would do to today's holders; it is not set."""
+        body = RuleAdd(tag=tag, parameters=dict(parameters or {}))
+        return await self._api.ask("POST", f"/assets/{segment(asset_uuid)}/rules/try", Trial, body, repeatable=True)
 
     async def edit_rule(
         self, asset_uuid: str, rule_id: int, tag: str, parameters: Mapping[str, Any] | None = None
