@@ -384,6 +384,12 @@ def test_approvals_of_logins_that_were_locked_or_left_do_not_count(office: Offic
     # The same person agrees again with a login that is not locked.
     assert office.approves(change, "mara2").state == EFFECTIVE
 
+    # Who agreed to what is done stays on record, whatever becomes of their logins.
+    mara2 = tables.principals.c.id == office.principals["mara2"].id
+    office.db.execute(sa.update(tables.principals).where(mara2).values(is_locked=1))
+    assert [approval.person for approval in office.reads(change).approvals] == ["noel", "mara"]
+    office.db.execute(sa.update(tables.principals).where(mara2).values(is_locked=0))
+
     office.wants(is_locked=1)
     change = office.asks("unlock", {})
     for who in ("mara2", "noel"):

@@ -89,7 +89,7 @@ class Change:
     not_before: int
     required_approvals: int
     approvals: tuple[Approval, ...]
-    """Those that count now, one for each person."""
+    """Of one that waits, those that count now, one for each person; of another, those on record."""
     settled_at: int | None
     settled_by: int | None
 
@@ -269,19 +269,19 @@ def _person_of(db: Connection, principal: int) -> str:
 
 
 def _approvals_of(db: Connection, row: Row[Any]) -> tuple[Approval, ...]:
-    """As things are now: a login that was locked, removed from the asset, or given to the person who asked is out."""
+    """As things are now: a login that was locked, removed from the asset, or given to the person who asked is out.
+    What is settled keeps those it was settled with."""
     p = _principals
-    asked_by = _person_of(db, row.requested_by)
-    rows = db.execute(
+    given = (
         sa.select(p.c.id, p.c.person, _approvals.c.person.label("then"), _approvals.c.at)
         .join(_approvals, _approvals.c.principal_id == p.c.id)
-        .where(
-            _approvals.c.change_id == row.id,
-            _approvals.c.content_hash == row.content_hash,
-            _works_on(row.asset),
-        )
+        .where(_approvals.c.change_id == row.id, _approvals.c.content_hash == row.content_hash)
         .order_by(_approvals.c.at, p.c.id)
-    ).all()
+    )
+    if row.state != PENDING:
+        return tuple(Approval(one.id, one.person, one.at) for one in db.execute(given))
+    rows = db.execute(given.where(_works_on(row.asset))).all()
+    asked_by = _person_of(db, row.requested_by)
     by_person: dict[str, Approval] = {}
     own = _made_by_who_asked(db, row) if rows else frozenset()
     for approval in rows:
