@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Literal
 
+import msgspec
+
 from amp0.issuer.session import Calls, segment
 from amp0.protocol.issuer import (
     Activity,
@@ -45,7 +47,9 @@ class AssetCalls(Calls):
         ``destination_address``, reissuance tokens to ``reissuance_address``: both of the issuer's own wallet.
         """
         headers = {IDEMPOTENCY_HEADER: idempotency_key or secrets.token_hex(16)}
-        return await self._api.ask("POST", "/assets/issue", Issued, request, headers=headers, repeatable=True)
+        # Other servers of this API know neither null nor every key that we do.
+        body = {name: value for name, value in msgspec.structs.asdict(request).items() if value is not None}
+        return await self._api.ask("POST", "/assets/issue", Issued, body, headers=headers, repeatable=True)
 
     async def edit_asset(self, asset_uuid: str, *, issuer_authorization_endpoint: str | None) -> Asset:
         """Set the URL that is asked before each transfer is cosigned; None or an empty one: nobody is asked."""

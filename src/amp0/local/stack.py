@@ -77,7 +77,8 @@ class Stack:
     there too, over the same chain, with a wallet of its own. ``settings`` are further settings of the server.
 
     Codes of second factors are sent nowhere: :attr:`outbox` keeps them, and ``GET /dev/outbox`` at the chain's URL
-    shows them. :attr:`clock` is the time of both. ``POST /dev/issuer {username, password}`` makes an issuer.
+    shows them. :attr:`clock` is the time of both. ``POST /dev/issuer {username, password}`` makes an issuer, and
+    fills the wallet that pays for issuances from the faucet.
 
     Raises :class:`ConfigError` when a port or the folder cannot be used; nothing is left running then.
     """
@@ -189,23 +190,11 @@ class Stack:
         chain.add_dev_route("issuer", self._create_issuer)
 
     def _create_issuer(self, body: dict[str, Any]) -> dict[str, Any]:
-        """``POST /dev/issuer {username, password}``: an issuer at the server, as ``amp0 issuer create`` makes one."""
-        import os
+        from amp0.local.issuing import create_issuer
 
-        from amp0.server.issuer.principals import create_issuer
-        from amp0.server.issuer.refusals import WrongFields
-
-        username, password = body.get("username"), body.get("password")
-        if body.keys() != {"username", "password"} or not isinstance(username, str) or not isinstance(password, str):
-            raise InvalidInput("send {username, password} of the new issuer")
         if self._server is None:
             raise ChainError("the server is not ready yet; try again")
-        try:
-            with self._server.services.store.transaction() as db:
-                made = create_issuer(db, os.urandom, username, password, int(self.clock()))
-        except WrongFields as refused:
-            raise InvalidInput(str(refused)) from None
-        return {"id": made, "username": username}
+        return create_issuer(self._server, self.dev, self.clock(), body)
 
     def _start_server(self, wamp_port: int, cosign_port: int, settings: dict[str, Any]) -> Network:
         from amp0.protocol.twofactor import SENT_METHODS
