@@ -21,6 +21,7 @@ from amp0.server.issuer import (
     registry,
     reissuance,
     rules_api,
+    summaries,
     treasury,
 )
 from amp0.server.issuer.endpoint import Endpoint
@@ -29,6 +30,7 @@ MODULES = (
     general,
     principals,
     holders,
+    summaries,
     categories,
     gaids,
     managers,
