@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from amp0.elements.hashes import Txid
 from amp0.server.issuer import events
 from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused
-from amp0.server.policy import changes, loosening, rules
+from amp0.server.policy import changes, loosening, rules, trial
 from amp0.server.policy.apply import Action, Content
 from amp0.server.policy.changes import CANCELLED, EFFECTIVE, PENDING, Approval, Change
+from amp0.server.policy.facts import Asset
 from amp0.server.store import asset_schema as tables
 from amp0.server.store.engine import Store
 from amp0.server.twofactor.clock import TrustedClock
@@ -451,6 +452,27 @@ def test_what_needs_no_approval_takes_none(office: Office) -> None:
     office.wants(loosening_delay=DAY, is_locked=1)
     with pytest.raises(OperationRefused, match="no approval"):
         office.approves(office.asks("unlock", {}), "mara")
+
+
+def test_on_every_database(any_store: Store) -> None:
+    with any_store.transaction() as db:
+        office = opened(db)
+        for action, content in (
+            ("lock", {}),
+            ("blacklist", {"outpoints": [{"txid": TXID, "vout": 3}]}),
+            ("add_requirement", {"category_id": 7}),
+            ("add_treasury_address", TREASURY),
+            ("add_rule", ADD_LIMIT),
+            ("set_policy", {"loosening_delay": DAY, "required_approvals": 1, "checks_sender_categories": True}),
+        ):
+            assert office.asks(action, content).state == EFFECTIVE
+        change = office.asks("unlock", {})
+        office.approves(change, "mara")
+        assert office.later(DAY - 1) == []
+        assert [settled.state for settled in office.later(1)] == [EFFECTIVE]
+        assert office.row.is_locked == 0
+        asset = Asset(office.asset, office.row.uuid, bytes(32), office.principals["issuer"].id, 1)
+        assert trial.try_rule(db, asset, rules.TransferLimit(5), office.now, 100).transfers == 0
 
 
 # --- what loosens --------------------------------------------------------------------------------------------------
