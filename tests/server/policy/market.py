@@ -242,6 +242,10 @@ class Market:
         with self.store.transaction() as db:
             here = ledger.concern(db, tx)
             assert here is not None
+            for rival in here.rivals:
+                ledger.mark_gone(db, rival, for_good=True)
+            here = ledger.concern(db, tx)
+            assert here is not None
             ledger.add(db, tx, here, place, self.now)
 
     def gone(self, tx: Transaction) -> None:
