@@ -161,9 +161,9 @@ class Transfer:
         """The number of the first input of a holder."""
         return next((coin.vin for coin in self.inputs if coin.party.holder == holder), None)
 
-    def first_output(self, holder: str) -> int | None:
-        """The number of the first output to a holder."""
-        return next((payment.vout for payment in self.outputs if payment.party.holder == holder), None)
+    def outputs_of(self, holder: str) -> tuple[int, ...]:
+        """The numbers of the outputs to a holder."""
+        return tuple(payment.vout for payment in self.outputs if payment.party.holder == holder)
 
 
 def _by_holder(ends: tuple[Coin, ...] | tuple[Payment, ...]) -> Mapping[str, int]:

@@ -159,12 +159,11 @@ class RegisteredHolder(Rule, frozen=True):
         if asset.is_token or not asset.transfer_restricted:
             return
         for holder in transfer.receivers:
-            vout = transfer.first_output(holder.key)
             if holder.user_id is None:
-                yield reason(asset, why.RECIPIENT_NOT_REGISTERED, "output", vout)
+                yield from _of_recipient(transfer, holder, why.RECIPIENT_NOT_REGISTERED)
             else:
                 for category in sorted(asset.requirements - holder.categories):
-                    yield reason(asset, why.RECIPIENT_LACKS_CATEGORY, "output", vout, category=category)
+                    yield from _of_recipient(transfer, holder, why.RECIPIENT_LACKS_CATEGORY, category=category)
         if transfer.is_redemption:
             return
         for holder in transfer.senders:
@@ -189,7 +188,7 @@ class FrozenHolder(Rule, frozen=True):
                 if holder.key in transfer.taken:
                     yield reason(transfer.asset, why.SENDER_FROZEN, "input", transfer.first_input(holder.key))
                 else:
-                    yield reason(transfer.asset, why.RECIPIENT_FROZEN, "output", transfer.first_output(holder.key))
+                    yield from _of_recipient(transfer, holder, why.RECIPIENT_FROZEN)
 
 
 ALWAYS: tuple[Rule, ...] = (
@@ -260,7 +259,7 @@ class MaxHolders(Rule, frozen=True):
         )
         if transfer.holder_count + len(new) - emptied > self.holders:
             for holder in new:
-                yield _of_recipient(transfer, holder, why.MAX_HOLDERS, limit=self.holders)
+                yield from _of_recipient(transfer, holder, why.MAX_HOLDERS, limit=self.holders)
 
     def needs(self) -> Needs:
         """What has to be looked up for it."""
@@ -278,9 +277,9 @@ class MaxBalance(Rule, frozen=True):
         for holder in transfer.receivers:
             balance = holder.balance - transfer.taken.get(holder.key, 0) + transfer.given[holder.key]
             if holder.is_sealed:
-                yield _of_recipient(transfer, holder, why.RECIPIENT_UNKNOWN_BALANCE)
+                yield from _of_recipient(transfer, holder, why.RECIPIENT_UNKNOWN_BALANCE)
             elif balance > self.satoshi:
-                yield _of_recipient(transfer, holder, why.MAX_BALANCE, balance=balance, limit=self.satoshi)
+                yield from _of_recipient(transfer, holder, why.MAX_BALANCE, balance=balance, limit=self.satoshi)
 
     def needs(self) -> Needs:
         """What has to be looked up for it."""
@@ -457,8 +456,10 @@ def _of_sender(transfer: Transfer, holder: Holder, code: str, **values: object) 
     return reason(transfer.asset, code, "input", transfer.first_input(holder.key), **values)
 
 
-def _of_recipient(transfer: Transfer, holder: Holder, code: str, **values: object) -> Reason:
-    return reason(transfer.asset, code, "output", transfer.first_output(holder.key), **values)
+def _of_recipient(transfer: Transfer, holder: Holder, code: str, **values: object) -> Iterator[Reason]:
+    """One for each output: fewer would tell that two addresses are one holder's."""
+    for vout in transfer.outputs_of(holder.key):
+        yield reason(transfer.asset, code, "output", vout, **values)
 
 
 def _clock(minutes: int) -> str:
