@@ -40,6 +40,7 @@ from amp0.server.cosigner import Cosigner
 from amp0.server.http import HttpApi
 from amp0.server.issuer.fee_coins import FeeCoins
 from amp0.server.issuer.fee_wallet import FeeWallet
+from amp0.server.issuer.side import IssuerSide
 from amp0.server.keys import (
     FEE_WALLET_FILE,
     FEE_WALLET_KEY,
@@ -50,7 +51,7 @@ from amp0.server.keys import (
     load_key_file,
     load_seed_file,
 )
-from amp0.server.policy import preflight
+from amp0.server.policy import changes, preflight
 from amp0.server.policy.preflight import Preflights, by_policy
 from amp0.server.settings import Listener, Settings
 from amp0.server.store import schema
@@ -75,13 +76,22 @@ _SWEEP_SECONDS = 5.0
 class Server:
     """A server that is put together. Make one with :func:`build`."""
 
-    def __init__(self, settings: Settings, services: Services, watcher: Watcher, hub: Hub, client: httpx.AsyncClient):
+    def __init__(
+        self,
+        settings: Settings,
+        services: Services,
+        side: IssuerSide,
+        watcher: Watcher,
+        hub: Hub,
+        client: httpx.AsyncClient,
+    ) -> None:
         self.settings = settings
         self.services = services
-        self.upkeep = Upkeep(services.factors, services.store)
+        self.side = side
+        self.upkeep = Upkeep(services.factors, services.store, [changes])
         self.watcher = watcher
         self.hub = hub
-        self.app = _application(settings, services, hub)
+        self.app = _application(settings, services, side, hub)
         self._client = client
         self._sweeper: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -146,6 +156,7 @@ class Server:
         self._sweeper = self._keeper = None
         await self.watcher.stop()
         await asyncio.to_thread(self.hub.workers.close)
+        self.side.close()
         await self._client.aclose()
         self.services.store.close()
         if self._lock is not None:
@@ -157,11 +168,12 @@ class Server:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             await self.hub.sweep()
-            try:
-                await self.hub.workers.sending(self.upkeep.run)
-            except Exception:
-                # The store says what is wrong with it; what was due is due again in a moment.
-                log.exception("upkeep of two-factor failed")
+            for upkeep in (self.upkeep.run, self.side.upkeep.run):
+                try:
+                    await self.hub.workers.sending(upkeep)
+                except Exception:
+                    # The store says what is wrong with it; what was due is due again in a moment.
+                    log.exception("upkeep failed")
 
 
 def build(
@@ -237,6 +249,7 @@ def _assemble(
 
     source = chain_source(settings, client)
     watcher = Watcher(settings, network, store, source, clock, workers.ordinary, publish, [FeeCoins(wallet)])
+    side = IssuerSide(settings, store, keys, wallet, network, factors.clock, random, watcher, workers)
     cosigner = Cosigner(
         store,
         keys,
@@ -250,7 +263,8 @@ def _assemble(
             max_waiting=settings.max_waiting_cosigns,
             workers=settings.cosign_workers,
         ),
-        gates=[SpendGate(factors)],
+        gates=[SpendGate(factors), side.gate],
+        recorders=[side.recorder],
     )
     services = Services(
         settings=settings,
@@ -278,7 +292,7 @@ def _assemble(
         ),
     )
     hub.services = services
-    return Server(settings, services, watcher, hub, client)
+    return Server(settings, services, side, watcher, hub, client)
 
 
 def _factors(
@@ -305,7 +319,7 @@ def _factors(
     )
 
 
-def _application(settings: Settings, services: Services, hub: Hub) -> Starlette:
+def _application(settings: Settings, services: Services, side: IssuerSide, hub: Hub) -> Starlette:
     endpoint = WebSocketEndpoint(hub)
     middleware = []
     if settings.allowed_origins:
@@ -321,6 +335,7 @@ def _application(settings: Settings, services: Services, hub: Hub) -> Starlette:
         routes=[
             *(WebSocketRoute(path, endpoint) for path in rpc.WAMP_PATHS),
             *HttpApi(services, hub).routes(),
+            *side.routes(hub),
         ],
         middleware=middleware,
         exception_handlers={404: _not_found, 405: _not_found},
