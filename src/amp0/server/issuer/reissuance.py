@@ -42,7 +42,7 @@ def list_all(call: Call, body: None) -> list[wire.Reissuance]:
             vout=row.vout,
             destination_address=row.address,
             reissuance_amount=row.satoshi,
-            # Only newer blocks are kept by their hash.
+            # Empty only while a reorganisation has it in no block.
             confirmed_in_block="" if row.hash is None else str(BlockHash(row.hash)),
             created=wire.date_text(row.created_at),
         )
