@@ -8,12 +8,16 @@ from pathlib import Path
 import click
 
 from amp0.cli.output import json_option, note, print_facts, print_json
+from amp0.cli.server_wallet import wallet
 from amp0.cli.waiting import until_stopped
 
 
 @click.group()
 def server() -> None:
     """The AMP0 cosigning server."""
+
+
+server.add_command(wallet)
 
 
 @server.command()
