@@ -477,6 +477,8 @@ class IssuerClient:
         """
     def distribution(self, asset_uuid: str, distribution_uuid: str) -> Distribution:
         """One distribution."""
+    def distribution_file(self, asset_uuid: str, distribution_uuid: str) -> DistributeFile:
+        """The request file of a distribution that is not confirmed, once more."""
     def distributions(self, asset_uuid: str) -> list[Distribution]:
         """All distributions, those that were never paid included."""
     def edit_asset(self, asset_uuid: str, *, issuer_authorization_endpoint: str | None) -> Asset:

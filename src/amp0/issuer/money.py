@@ -92,6 +92,11 @@ class MoneyCalls(Calls):
         path = f"/assets/{segment(asset_uuid)}/distributions/create/"
         return await self._api.ask("GET", path, DistributeFile)
 
+    async def distribution_file(self, asset_uuid: str, distribution_uuid: str) -> DistributeFile:
+        """The request file of a distribution that is not confirmed, once more."""
+        path = f"/assets/{segment(asset_uuid)}/distributions/{segment(distribution_uuid)}/file"
+        return await self._get(path, DistributeFile)
+
     async def confirm_distribution(self, asset_uuid: str, distribution_uuid: str, done: DistributeConfirm) -> None:
         """Say which transaction paid a distribution; may be repeated."""
         path = f"/assets/{segment(asset_uuid)}/distributions/{segment(distribution_uuid)}/confirm"
