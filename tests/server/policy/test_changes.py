@@ -177,6 +177,15 @@ def test_a_tightening_cancels_what_waits_about_the_same(office: Office) -> None:
     assert office.row.is_locked == 1
 
 
+def test_an_output_is_the_same_however_its_id_is_written(office: Office) -> None:
+    office.wants(loosening_delay=DAY)
+    office.asks("blacklist", {"outpoints": [{"txid": TXID, "vout": 3}, {"txid": TXID, "vout": 4}]})
+    change = office.asks("whitelist", {"outpoints": [{"txid": TXID, "vout": 3}]})
+    assert change.state == PENDING
+    office.asks("blacklist", {"outpoints": [{"txid": TXID.upper(), "vout": 3}]})
+    assert office.reads(change).state == CANCELLED
+
+
 def test_whoever_works_on_the_asset_cancels_and_only_what_waits(office: Office) -> None:
     office.wants(loosening_delay=DAY, is_locked=1)
     change = office.asks("unlock", {})

@@ -99,7 +99,7 @@ def subjects(action: Action, content: Content) -> frozenset[str]:
         case Action.LOCK | Action.UNLOCK:
             return frozenset({"lock"})
         case Action.BLACKLIST | Action.WHITELIST:
-            return frozenset(f"outpoint {item['txid']}:{item['vout']}" for item in content["outpoints"])
+            return frozenset(f"outpoint {outpoint}" for outpoint in outpoints(content))
         case Action.ADD_TREASURY_ADDRESS | Action.REMOVE_TREASURY_ADDRESS:
             return frozenset({f"treasury {content['script_pubkey']}"})
         case Action.SET_ENDPOINT:
