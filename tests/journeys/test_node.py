@@ -13,10 +13,10 @@ pytestmark = needs_node
 
 
 def test_a_node_accepts_every_block_of_the_day(node: Node) -> None:
-    with Stack.on_free_ports() as stack:
+    with Stack.on_free_ports(node_port=0) as stack:
         outcome = demo.walk(stack, lambda _: None)
         with httpx.Client(base_url=stack.chain_url) as chain:
             for height in range(1, int(chain.get("/blocks/tip/height").text) + 1):
                 raw = chain.get(f"/block/{chain.get(f'/block-height/{height}').text}/raw").content
                 assert node.call("submitblock", raw.hex()) is None, f"block {height}"
-    assert node.call("getrawtransaction", outcome.txid, True)["confirmations"] == 2
+    assert node.call("getrawtransaction", outcome.txid, True)["confirmations"] > 2

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command()
 @json_option
 def demo(as_json: bool) -> None:
-    """Walk the whole AMP0 day on a chain and a server of its own.
+    """Walk the whole AMP0 day on a chain and a server of its own: a venue's, and then an issuer's.
 
     Both run in this process, on free ports of this machine, and are gone afterwards. Every key, proof,
     signature and block is real.
@@ -27,7 +27,7 @@ def demo(as_json: bool) -> None:
 
     started = time.perf_counter()
     story = _Json() if as_json else _Told()
-    with Stack.on_free_ports() as stack:
+    with Stack.on_free_ports(node_port=0) as stack:
         story.begin(stack.chain_url, stack.wamp_url, time.perf_counter() - started)
         outcome = walk(stack, story)
         story.end(outcome, stack.network.policy_asset())
@@ -74,7 +74,13 @@ class _Told:
         )
         self._console.print(f"txid  {outcome.txid}")
         self._console.print(f"fee   {outcome.fee} satoshi")
-        self._console.print(f"\nThe day took {outcome.seconds:.1f} s. Next: amp0 stack run, and docs/venue.md.")
+        register = outcome.register
+        self._console.print("\n[bold]The issuer's register of holders[/bold]\n")
+        rows = [*register.holdings.items(), ("in circulation", register.in_circulation)]
+        print_table(["who", "satoshi"], rows)
+        self._console.print(
+            f"\nThe day took {outcome.seconds:.1f} s. Next: amp0 stack run, docs/venue.md and docs/issuer.md."
+        )
 
 
 class _Json:
@@ -112,6 +118,12 @@ class _Json:
             fee=outcome.fee,
             balances=outcome.balances,
             recipient_balances=outcome.recipient_balances,
+            register={
+                "asset_id": outcome.register.asset_id,
+                "holdings": outcome.register.holdings,
+                "in_circulation": outcome.register.in_circulation,
+                "refused": outcome.register.refused,
+            },
             seconds=round(outcome.seconds, 3),
         )
         print_json(self._object)

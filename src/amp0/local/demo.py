@@ -1,28 +1,28 @@
 """The whole AMP0 day on a local stack, step by step, each told as it happens.
 
-:func:`walk` does what a venue does, with the public classes and nothing else, and reports every exchange: who
-was asked, what for, what came back, how long it took. It prints nothing; whoever calls decides how it looks.
+:func:`walk` does what a venue does, and then an issuer (:mod:`amp0.local.demo_issuer`), with the public classes and
+nothing else, and reports every exchange: who was asked, what for, what came back, how long it took. It prints nothing;
+whoever calls decides how it looks.
 """
 
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from amp0.blocking import Amp0, Amp0Connected, EsploraClient
 from amp0.elements.keys import Mnemonic
 from amp0.elements.pset import Amp0Pset
 from amp0.elements.transaction import Transaction
 from amp0.errors import ChainError
+from amp0.local.demo_issuer import Register, walk_issuer
+from amp0.local.notebook import Day, Exchange, Report, Step
 from amp0.local.stack import Stack
 from amp0.network import Network
 from amp0.wallet.signer import Signer
 from amp0.wallet.wollet import Wollet
 
-T = TypeVar("T")
+__all__ = ["Exchange", "Outcome", "Register", "Step", "walk"]
 
 DEPOSIT = 100_000
 """L-BTC the faucet pays, satoshi."""
@@ -36,30 +36,9 @@ CHANGE_BLOCKS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A step of the day begins."""
-
-    number: int
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """Somebody was asked for something, and answered after ``seconds``."""
-
-    step: int
-    whom: str
-    asked: str
-    answered: str
-    seconds: float
-
-
-Report = Callable[[Step | Exchange], None]
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the day ended. Balances are satoshi by asset id; ``asset_id`` is the demo's own asset."""
+    """How the day ended. Balances are satoshi by asset id; ``asset_id`` is the asset of the venue's day, ``register``
+    is about the issuer's."""
 
     txid: str
     height: int
@@ -68,36 +47,16 @@ class Outcome:
     asset_id: str
     balances: dict[str, int]
     recipient_balances: dict[str, int]
+    register: Register
     seconds: float
 
 
-class _Day:
-    """The reporter's notebook: where we are, and the time each exchange took."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self._step = 0
-        self._started = time.perf_counter()
-
-    def step(self, title: str) -> None:
-        self._step += 1
-        self._report(Step(self._step, title))
-
-    def ask(self, whom: str, asked: str, action: Callable[[], T], answered: Callable[[T], str] = str) -> T:
-        started = time.perf_counter()
-        value = action()
-        seconds = time.perf_counter() - started
-        self._report(Exchange(self._step, whom, asked, answered(value), seconds))
-        return value
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self._started
-
-
 def walk(stack: Stack, report: Report) -> Outcome:
-    """Walk the eight steps on ``stack``; raises whatever error of ours stops it."""
-    day = _Day(report)
+    """Walk a venue's eight steps on ``stack``, and then an issuer's; raises whatever error of ours stops it.
+
+    The stack has to serve a node, whose wallet is the issuer's treasury.
+    """
+    day = Day(report)
     network = stack.network
 
     signer, amp_id, password = _set_up(day, stack)
@@ -118,6 +77,7 @@ def walk(stack: Stack, report: Report) -> Outcome:
         payee.apply_update(chain.full_scan(payee))
         if wollet.transaction(transaction.txid()).height() is None:
             raise ChainError("the payment is not in a block; look at the chain's log")
+        register = walk_issuer(day, stack, chain)
         return Outcome(
             txid=txid,
             height=height,
@@ -126,11 +86,12 @@ def walk(stack: Stack, report: Report) -> Outcome:
             asset_id=asset_id,
             balances=dict(wollet.balance()),
             recipient_balances=dict(payee.balance()),
+            register=register,
             seconds=day.seconds,
         )
 
 
-def _set_up(day: _Day, stack: Stack) -> tuple[Signer, str, str]:
+def _set_up(day: Day, stack: Stack) -> tuple[Signer, str, str]:
     """Steps 1 and 2: once per account."""
     network = stack.network
     day.step("Create a signer and an AMP0 account")
@@ -173,7 +134,7 @@ def _set_up(day: _Day, stack: Stack) -> tuple[Signer, str, str]:
     return signer, amp_id, password
 
 
-def _receive(day: _Day, stack: Stack, amp0: Amp0) -> str:
+def _receive(day: Day, stack: Stack, amp0: Amp0) -> str:
     """Step 3, and the deposits that step 4 will find. Returns the id of the demo's asset."""
     day.step("Get addresses, and deposits on them")
     asset_id = day.ask(
@@ -195,7 +156,7 @@ def _receive(day: _Day, stack: Stack, amp0: Amp0) -> str:
     return asset_id
 
 
-def _monitor(day: _Day, chain: EsploraClient, amp0: Amp0, wollet: Wollet) -> None:
+def _monitor(day: Day, chain: EsploraClient, amp0: Amp0, wollet: Wollet) -> None:
     """Step 4: everything up to the last address the server has issued."""
     day.step("Sync and check the balance")
     last_index = day.ask("AMP0 server", "the last index it has issued", amp0.last_index)
@@ -214,7 +175,7 @@ def _monitor(day: _Day, chain: EsploraClient, amp0: Amp0, wollet: Wollet) -> Non
 
 
 def _spend(
-    day: _Day, network: Network, signer: Signer, amp0: Amp0, wollet: Wollet, payee: Wollet, asset_id: str
+    day: Day, network: Network, signer: Signer, amp0: Amp0, wollet: Wollet, payee: Wollet, asset_id: str
 ) -> Transaction:
     """Steps 5 to 7."""
     day.step("Build the transaction")
@@ -245,7 +206,7 @@ def _spend(
     )
 
 
-def _broadcast(day: _Day, stack: Stack, chain: EsploraClient, transaction: Transaction) -> tuple[str, int]:
+def _broadcast(day: Day, stack: Stack, chain: EsploraClient, transaction: Transaction) -> tuple[str, int]:
     """Step 8."""
     day.step("Broadcast")
     txid = day.ask("chain", "broadcast the transaction", lambda: chain.broadcast(transaction))

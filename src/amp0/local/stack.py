@@ -129,6 +129,11 @@ class Stack:
         """Base URL of the issuer API."""
         return f"{self.cosign_url}/api"
 
+    @property
+    def node_cookie(self) -> Path | None:
+        """The file with the node's user and password; None without a node."""
+        return None if self._node is None else self._node.cookie_path
+
     def to_json(self) -> dict[str, str | None]:
         """What ``amp0 stack run --json`` says once all are ready."""
         shown = {
@@ -140,7 +145,7 @@ class Stack:
             "data_dir": None if self.data_dir is None else str(self.data_dir),
         }
         if self._node is not None:
-            shown |= {"node": self.node_url, "node_cookie": str(self._node.cookie_path)}
+            shown |= {"node": self.node_url, "node_cookie": str(self.node_cookie)}
         return shown
 
     def close(self) -> None:
