@@ -175,7 +175,7 @@ def test_health_and_readiness() -> None:
             world.clock.now += 1_000_000
             ready = await client.get("/v1/ready")
             assert ready.status_code == 503
-            assert ready.json() == {"ready": False, "store": True, "chain": False, "height": 0}
+            assert ready.json() == {"ready": False, "store": True, "chain": False, "height": 0, "fee_wallet": "ok"}
 
     in_world(scene)
 

@@ -38,19 +38,11 @@ from amp0.server.context import Publication, Services
 from amp0.server.cosign_checks import Limits
 from amp0.server.cosigner import Cosigner
 from amp0.server.http import HttpApi
+from amp0.server.issuer import fee_keys
 from amp0.server.issuer.fee_coins import FeeCoins
 from amp0.server.issuer.fee_wallet import FeeWallet
 from amp0.server.issuer.side import IssuerSide
-from amp0.server.keys import (
-    FEE_WALLET_FILE,
-    FEE_WALLET_KEY,
-    KEY_FILE,
-    ServiceKeys,
-    create_key_file,
-    create_seed_file,
-    load_key_file,
-    load_seed_file,
-)
+from amp0.server.keys import KEY_FILE, ServiceKeys, create_key_file, load_key_file
 from amp0.server.policy import changes, preflight
 from amp0.server.policy.preflight import Preflights, by_policy
 from amp0.server.settings import Listener, Settings
@@ -207,7 +199,7 @@ def build(
             # Read once: a file descriptor gives it only once.
             passphrase = passphrase or settings.read_passphrase()
             keys = _service_keys(settings, store, passphrase, random)
-            wallet = FeeWallet(_fee_seed(settings, store, passphrase, random), settings.chain_network())
+            wallet = fee_keys.open_or_make(settings, store, passphrase, random)
         else:
             wallet = FeeWallet(keys.derive_secret(b"fee wallet"), settings.chain_network())
         _refuse_test_key_in_the_open(settings, keys)
@@ -280,6 +272,7 @@ def _assemble(
         broadcast=watcher.broadcast,
         cosigner=cosigner,
         factors=factors,
+        is_fee_wallet_low=lambda: side.upkeep.is_low,
         preflights=Preflights(
             store=store,
             network=network,
@@ -392,21 +385,6 @@ def _service_keys(
     return create_key_file(path, passphrase, random, main=main)
 
 
-def _fee_seed(settings: Settings, store: Store, passphrase: bytes | None, random: Callable[[int], bytes]) -> bytes:
-    # Whoever got here has opened the service key with both.
-    assert settings.data_dir is not None
-    assert passphrase is not None
-    path = settings.data_dir / FEE_WALLET_FILE
-    if path.exists():
-        return load_seed_file(path, passphrase, what=FEE_WALLET_KEY)
-    if "fee_wallet_pubkey" in _facts(store):
-        raise ConfigError(
-            f"the database belongs to a fee wallet whose key {path} is missing; restore it from its copy "
-            "(its coins, and issued amounts that are hidden, are lost without it)"
-        )
-    return create_seed_file(path, passphrase, random, what=FEE_WALLET_KEY)
-
-
 def _facts(store: Store) -> dict[str, bytes]:
     with store.snapshot() as connection:
         rows = connection.execute(sa.select(schema.service.c.name, schema.service.c.value))
@@ -419,7 +397,7 @@ def _bind_store(store: Store, keys: ServiceKeys, network: Network, wallet: FeeWa
         "service_pubkey": keys.pubkey,
         "service_chain_code": keys.chain_code,
         "genesis_hash": bytes.fromhex(network.genesis_hash_hex),
-        "fee_wallet_pubkey": wallet.pubkey,
+        fee_keys.WALLET_FACT: wallet.pubkey,
     }
     facts = _facts(store)
     for name, value in expected.items():

@@ -101,6 +101,8 @@ class Services:
     chain does not take it."""
     cosigner: Cosigner
     factors: Factors
+    is_fee_wallet_low: Callable[[], bool]
+    """Whether the wallet that pays for issuances held too little when it was looked at last."""
     preflights: Preflights
 
 

@@ -147,7 +147,14 @@ class HttpApi:
         store = await self._hub.workers.ordinary(self._services.store.ready)
         chain = self._services.is_current()
         ready = store and chain and not self._hub.stopping
-        report = {"ready": ready, "store": store, "chain": chain, "height": self._services.tip().height}
+        report = {
+            "ready": ready,
+            "store": store,
+            "chain": chain,
+            "height": self._services.tip().height,
+            # Issuances will fail one day, and nothing else: no reason to take the server out of service.
+            "fee_wallet": "low" if self._services.is_fee_wallet_low() else "ok",
+        }
         return _json(report, 200 if ready else 503)
 
     async def _body(self, request: Request) -> bytes:

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import logging
 
+import sqlalchemy as sa
+
 from amp0.server.issuer import fee_coins, issuance
 from amp0.server.issuer.desk import Desk
 from amp0.server.issuer.refusals import OperationRefused
 from amp0.server.refusal import ChainUnavailable
+from amp0.server.store import asset_schema
 
 log = logging.getLogger("amp0.server.issuer")
 
@@ -49,11 +52,13 @@ class Upkeep:
                 continue
 
     def watch_funds(self) -> None:
-        """Say so when the fee wallet falls below what the operator wants in it, and when it does no more."""
+        """Say so when the fee wallet falls below what the operator wants in it, and when it does no more. A server
+        without issuers needs nothing in it."""
         with self._desk.store.snapshot() as db:
             funds = fee_coins.funds(db)
+            has_issuers = db.execute(sa.select(asset_schema.principals.c.id).limit(1)).first() is not None
         low = self._desk.settings.fee_wallet_low
-        is_low = funds.spendable < low
+        is_low = has_issuers and funds.spendable < low
         if is_low == self._is_low:
             return
         if is_low:
