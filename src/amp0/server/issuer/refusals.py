@@ -18,8 +18,8 @@ class ApiRefusal(Refusal):
     http_status = 400
 
     def body(self) -> dict[str, object]:
-        """The JSON object of the answer."""
-        raise NotImplementedError
+        """The JSON object of the answer: the text under ``detail``, unless a subclass has another shape."""
+        return {"detail": str(self)}
 
     @property
     def status(self) -> int:
@@ -33,10 +33,6 @@ class Detail(ApiRefusal):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.http_status = status
-
-    def body(self) -> dict[str, object]:
-        """The text under ``detail``."""
-        return {"detail": str(self)}
 
 
 class NothingHere(Detail):
