@@ -25,6 +25,7 @@ from amp0.server.ledger.book import Opened
 from amp0.server.store import asset_schema as tables
 from amp0.server.store import schema
 from amp0.server.store.engine import Store
+from tests.server.issuer.office import open_store
 
 POLICY_HEX = Network.regtest_default().policy_asset_hex
 POLICY = bytes.fromhex(POLICY_HEX)[::-1]
@@ -106,7 +107,7 @@ def reissuance(satoshi: int) -> Issuance:
 class Ledger:
     """The store, the chain it reads, and shortcuts to both."""
 
-    store: Store = field(default_factory=lambda: Store.open("sqlite://"))
+    store: Store = field(default_factory=open_store)
     now: int = 1_700_000_000
     blocks: list[Block] = field(default_factory=list)
 

@@ -206,6 +206,7 @@ def _ends(
             user_of(_outs.c.account_id, asset.issuer_id).label("user_id"),
             is_treasury().label("is_treasury"),
         )
+        .select_from(_outs)
         .join(_accounts, _accounts.c.id == _outs.c.account_id, isouter=True)
         .where(_outs.c.asset == asset.id, by.in_(txids))
         .order_by(by, index, _outs.c.is_token)

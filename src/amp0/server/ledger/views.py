@@ -172,6 +172,7 @@ def utxos(db: Connection, asset: Asset, only: Sequence[OutPoint] | None = None) 
             user_of(_outs.c.account_id, asset.issuer_id).label("user_id"),
             is_blacklisted.label("is_blacklisted"),
         )
+        .select_from(_outs)
         .join(_accounts, _accounts.c.id == _outs.c.account_id, isouter=True)
         .where(_outs.c.asset == asset.id, _outs.c.is_token == 0, _outs.c.is_burnt == 0)
         .order_by(_outs.c.height.is_(None), _outs.c.height, _outs.c.txid, _outs.c.vout)
