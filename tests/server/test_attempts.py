@@ -34,8 +34,9 @@ def test_the_text_says_how_long_to_wait() -> None:
     clock = Clock()
     buckets = Attempts(30.0, clock)
     buckets.failed("a", cost=2)
-    with pytest.raises(TooManyAttempts, match="wait 61 seconds"):
+    with pytest.raises(TooManyAttempts, match="wait 61 seconds") as refused:
         buckets.check("a", 1)
+    assert refused.value.seconds == 61
     clock.now += 61
     buckets.check("a", 1)
 

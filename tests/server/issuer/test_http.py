@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
+from starlette.applications import Starlette
 
+from amp0.server.context import Publication
 from amp0.server.issuer.desk import Call
 from amp0.server.issuer.endpoint import Endpoint, Runs, Who
 from amp0.server.issuer.http import IssuerApi
@@ -258,8 +261,6 @@ class Odd(Exception):
 def with_endpoint(office: Office, function: Any, **more: Any) -> Api:
     """Somebody in front of an API of one endpoint, ``POST /probe``."""
     endpoint = Endpoint(("POST",), "/probe", function, dict[str, int], who=Who.ANYBODY, **more)
-    from starlette.applications import Starlette
-
     office.app = Starlette(routes=IssuerApi(office.desk, office.hub, [endpoint]).routes())
     return office.anybody
 
@@ -299,10 +300,33 @@ def test_an_answer_leaves_after_the_commit(office: Office, acme: Api) -> None:
         write_a_row(call)
         return {"a": 1}
 
-    office.store._failure = None
     assert with_endpoint(office, function, runs=Runs.WRITE).ok("post", "/probe") == {"a": 1}
     with office.transaction() as db:
         assert len(db.execute(asset_schema.categories.select()).all()) == 1
+
+
+def test_subscribers_hear_of_it_after_the_commit_and_of_nothing_that_was_refused(
+    office: Office, acme: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[str, int]] = []
+
+    async def publish(publications: Sequence[Publication]) -> None:
+        with office.store.snapshot() as db:
+            written = len(db.execute(asset_schema.categories.select()).all())
+        heard.extend((publication.topic, written) for publication in publications)
+
+    def function(call: Call, body: dict[str, bool]) -> None:
+        call.publications.append(Publication("topic", {}))
+        if body["refuse"]:
+            raise OperationRefused("no")
+        write_a_row(call)
+
+    monkeypatch.setattr(office.hub, "publish", publish)
+    probe = with_endpoint(office, function, body=dict[str, bool], runs=Runs.WRITE)
+    probe.refused("post", "/probe", {"refuse": True})
+    assert heard == []
+    probe.ok("post", "/probe", {"refuse": False})
+    assert heard == [("topic", 1)]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 
 import pytest
 
+from amp0.server import issuer
+from amp0.server.issuer import table
 from amp0.server.issuer.endpoint import Who
 from amp0.server.issuer.table import by_path
 
@@ -133,6 +137,13 @@ def test_what_is_beyond_the_reference_is_known() -> None:
     """An endpoint that is added is added here as well, by somebody who meant it."""
     known = {tuple(line.split()[:2]) for line in (REFERENCE + OUR_OWN).split("\n") if line}
     assert set(TABLE) <= known
+
+
+def test_every_module_that_has_endpoints_is_in_the_table() -> None:
+    names = [module.name for module in pkgutil.iter_modules(issuer.__path__)]
+    modules = [importlib.import_module(f"{issuer.__name__}.{name}") for name in names]
+    having = [module for module in modules if isinstance(getattr(module, "ENDPOINTS", None), tuple | list)]
+    assert {module.__name__ for module in having if module is not table} == {one.__name__ for one in table.MODULES}
 
 
 @pytest.mark.parametrize(
