@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,6 +20,7 @@ from amp0.network import Network
 from amp0.server.issuer import assets, fee_coins, issuance, treasury
 from amp0.server.issuer.endpoint import Runs
 from amp0.server.issuer.fee_coins import Funds
+from amp0.server.issuer.fee_wallet import FeeCoin, Place, Wanted
 from amp0.server.issuer.refusals import OperationRefused, WrongFields
 from amp0.server.issuer.upkeep import Upkeep
 from amp0.server.refusal import ChainUnavailable, FeeWalletEmpty
@@ -119,6 +121,37 @@ def test_a_hidden_amount_is_hidden_and_the_answer_has_its_blinders(house: House)
     assert issued.issuance_tokenblinder == known.token.vbf[::-1].hex()
 
 
+@pytest.mark.parametrize("is_confidential", [False, True])
+def test_the_ledger_knows_every_unit_from_the_first_moment(house: House, is_confidential: bool) -> None:
+    house.issue(amount=777, is_confidential=is_confidential, **reissuable(3))
+    outs, txs = asset_schema.asset_outputs, asset_schema.asset_txs
+    for state in (0, 1):
+        with house.store.snapshot() as db:
+            held = db.execute(sa.select(outs.c.is_token, outs.c.satoshi, outs.c.state).order_by(outs.c.is_token)).all()
+            moved = db.execute(sa.select(txs.c.kind, txs.c.issued, txs.c.state)).all()
+        assert [tuple(row) for row in held] == [(0, 777, state), (1, 3, state)]
+        assert [tuple(row) for row in moved] == [("issuance", 777, state)]
+        house.mine()
+
+
+def test_an_issuance_that_the_database_does_not_know_is_an_alarm(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A database restored from a back-up that is older than the asset: nobody would police it."""
+    built = house.wallet.build(
+        Wanted(sha256(b"x"), 5, address(1)), _coins(house), Place(99, is_change=True), fee_rate=100, random=os.urandom
+    )
+    house.chain.submit(built.tx)
+    house.sync()
+    assert str(built.tx.txid()) in caplog.text
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
+
+
+def _coins(house: House) -> list[FeeCoin]:
+    with house.store.snapshot() as db:
+        return fee_coins.spendable(db, house.wallet)
+
+
 def test_addresses_become_the_treasury_s_at_once(house: House) -> None:
     issued = house.issue(**reissuable())
     listed = house.call(treasury.list_addresses, runs=Runs.READ, asset_uuid=issued.asset_uuid)
@@ -175,6 +208,21 @@ def test_g08_somebody_else_s_promise_makes_it_choose_again(house: House, monkeyp
     calls = 0
     house.issue()
     assert calls == 2
+
+
+def test_every_database_keeps_an_issuance(database_url: str) -> None:
+    house = House(database_url)
+    house.fund(100_000)
+    issued = house.issue(key="one", is_confidential=True, **reissuable())
+    house.mine()
+    house.chain.reorg(1, blocks=2)
+    house.sync()
+    house.mine()
+    assert house.issue(key="one", is_confidential=True, **reissuable()) == issued
+    assert house.funds().confirmed == house.funds().spendable > 99_000
+    with house.store.transaction() as db:
+        fee_coins.deposit_address(db, house.wallet, house.now)
+    house.close()
 
 
 # --- the rules of a request ------------------------------------------------------------------------------------------

@@ -215,7 +215,7 @@ def edit(call: Call, body: AssetEdit) -> Asset:
         try:
             check_url(url, private=call.desk.settings.authorization_private)
         except InvalidInput as error:
-            raise WrongFields.of("issuer_authorization_endpoint", f"{error}.") from None
+            raise WrongFields.of("issuer_authorization_endpoint", str(error)) from None
     changes.request(call, row, Action.SET_ENDPOINT, {"url": url})
     return _again(call, row)
 

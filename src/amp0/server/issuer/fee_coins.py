@@ -215,7 +215,10 @@ class FeeCoins:
             db.execute(
                 _coins.update().where(here).values(spent_by=bytes(txid), spent_height=height), outpoints.these(spent)
             )
-            assets.note_sent(db, txid)
+            is_ours = assets.note_sent(db, txid)
+            if not is_ours and any(txin.issuance is not None for txin in tx.vin):
+                # A database that is older than its chain, or the same seed in another server.
+                log.critical("the fee wallet paid for an issuance that this database does not know txid=%s", txid)
 
     def remove_block(self, db: Connection, height: int) -> None:
         """The tip is disconnected: what was in it is unconfirmed again."""
