@@ -344,6 +344,43 @@ def test_the_issuer_reads_what_holders_were_not_told(market: Market, stranger: S
         assert [reason.code for reason in refusal.reasons] == [codes[who]]
 
 
+def test_f07_accounts_in_two_kits_are_one_holder_to_a_limit(market: Market, stack: Stack, lwk: LwkPeer) -> None:
+    own = OwnPeer(stack.network)
+    pair: dict[str, Holder] = {
+        "first": Scripted(Day(lwk.space("first"), stack, "first of two")),
+        "second": Scripted(Day(own, stack, "second of two")),
+    }
+    user = market.issuer.add_user("Both", gaid=pair["first"].gaid).id
+    market.issuer.add_gaid(user, pair["second"].gaid)
+    for holder in pair.values():
+        stack.dev.faucet(holder.address(), FEES)
+    market.holders |= pair
+    uuid, to = market.asset.asset_uuid, market["gdk"].address()
+    for holder in pair.values():
+        market.pays("gdk", holder.address(), 60)
+    market.issuer.add_rule(uuid, "period_limit", {"satoshi": 50, "seconds": 3_600})
+    [rule] = market.issuer.rules(uuid)
+    try:
+        market.pays("first", to, 30)
+        assert "period_limit: input" in (text := market.is_refused("second", to, 21))
+        assert "20 are left, not 21" in text
+        market.pays("second", to, 20)
+        assert "0 are left" in market.is_refused("first", to, 1)
+    finally:
+        market.issuer.end_rule(uuid, rule.id)
+        for name in pair:
+            del market.holders[name]
+        own.close()
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_a_frozen_holder_is_told_so(market: Market, kit: str) -> None:
+    to = market[next(other for other in KITS if other != kit)].address()
+    with frozen(market, kit):
+        assert "sender_frozen: input" in market.is_refused(kit, to)
+    market.pays(kit, to, 5)
+
+
 @contextmanager
 def frozen(market: Market, kit: str) -> Iterator[str]:
     """The address of a registered user who is frozen for so long."""
