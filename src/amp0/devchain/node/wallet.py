@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from amp0.devchain.blocks import POLICY_ASSET
 from amp0.devchain.chain import Chain
@@ -17,20 +17,18 @@ from amp0.devchain.index import TxEntry
 from amp0.devchain.node.store import Store
 from amp0.devchain.node.values import INSUFFICIENT_FUNDS, WALLET_ERROR, RpcError
 from amp0.devchain.validation import COINBASE_MATURITY
-from amp0.elements import wally
 from amp0.elements.confidential import DomainEntry, Opening, PlainOutput, blind, issued_asset, unblind
 from amp0.elements.hashes import Txid
+from amp0.elements.issuance import Issued, open_issuance
+from amp0.elements.issuance import issue as make_issuance
 from amp0.elements.keys import ExtendedKey, Slip77
 from amp0.elements.script import hash160, p2pkh, p2wpkh, push
 from amp0.elements.sighash import SighashCache, sign
 from amp0.elements.transaction import (
-    Issuance,
     OutPoint,
     Transaction,
     TxIn,
     TxOut,
-    explicit_value_field,
-    value_of_field,
 )
 from amp0.errors import Amp0Error, BroadcastRejected, UnblindError
 
@@ -76,14 +74,6 @@ class Issue:
     blinded: bool = True
     contract_hash: bytes = bytes(32)
     entropy: bytes | None = None
-
-
-@dataclass(slots=True)
-class Issued:
-    """Issuance fields with what only their maker knows: the openings of asset and tokens."""
-
-    issuance: Issuance
-    openings: list[Opening] = field(default_factory=list)
 
 
 class NodeWallet:
@@ -228,49 +218,28 @@ class NodeWallet:
 
     def issued_openings(self, txin: TxIn) -> list[Opening] | None:
         """Openings of what an own input issues (asset, then tokens), ``None`` when somebody else's hid it."""
-        issuance = txin.issuance
-        assert issuance is not None
-        openings = []
-        sides = ((issuance.amount_field, issuance.amount_proof), (issuance.tokens_field, issuance.tokens_proof))
-        for number, (what, (value, proof)) in enumerate(zip(issued_asset(txin), sides, strict=True)):
-            satoshi = value_of_field(value)
-            if len(value) != 33:
-                openings.append(Opening(what, satoshi or 0))
-                continue
-            generator = wally.asset_generator(what, None)
-            try:
-                nonce = self._issuance_nonce(txin.prevout, number)
-                amount, _, _, vbf = wally.unblind_with_nonce(nonce, proof, value, b"", generator)
-            except UnblindError:
-                return None
-            openings.append(Opening(what, amount, vbf=vbf))
-        return openings
+        try:
+            found = open_issuance(txin, self._issuance_nonces(txin.prevout))
+        except UnblindError:
+            return None
+        asset, token = issued_asset(txin)
+        return [found.asset or Opening(asset, 0), found.token or Opening(token, 0)]
 
-    def _issuance_nonce(self, outpoint: OutPoint, number: int) -> bytes:
-        return hmac.digest(self._store.seed, b"issuance" + outpoint.serialize() + bytes((number,)), "sha256")
+    def _issuance_nonces(self, outpoint: OutPoint) -> tuple[bytes, bytes]:
+        where = b"issuance" + outpoint.serialize()
+        asset, token = (hmac.digest(self._store.seed, where + bytes((number,)), "sha256") for number in range(2))
+        return asset, token
 
     def _issued(self, outpoint: OutPoint, plan: Issue, token_abf: bytes) -> Issued:
-        nonce = bytes(32) if plan.entropy is None else token_abf
-        size = 33 if plan.blinded and plan.satoshi else 0
-        bare = Issuance(nonce, plan.entropy or plan.contract_hash, b"\x08" * size)
-        made = Issued(bare)
-        fields, proofs = [], []
-        for number, (what, satoshi) in enumerate(
-            zip(issued_asset(TxIn(outpoint, issuance=bare)), (plan.satoshi, plan.tokens), strict=True)
-        ):
-            opening, value, proof = Opening(what, satoshi), explicit_value_field(satoshi) if satoshi else b"", b""
-            if plan.blinded and satoshi:
-                generator = wally.asset_generator(what, None)
-                vbf = self._random(32)
-                value = wally.value_commitment(satoshi, vbf, generator)
-                secret = self._issuance_nonce(outpoint, number)
-                proof = wally.rangeproof(satoshi, secret, what, bytes(32), vbf, value, b"", generator)
-                opening = Opening(what, satoshi, vbf=vbf)
-            fields.append(value)
-            proofs.append(proof)
-            made.openings.append(opening)
-        made.issuance = Issuance(nonce, bare.entropy, fields[0], fields[1], proofs[0], proofs[1])
-        return made
+        return make_issuance(
+            outpoint,
+            plan.satoshi,
+            plan.tokens,
+            plan.entropy or plan.contract_hash,
+            token_abf=bytes(32) if plan.entropy is None else token_abf,
+            nonces=self._issuance_nonces(outpoint) if plan.blinded else None,
+            random=self._random,
+        )
 
     # -- spending ----------------------------------------------------------------------------
 
@@ -327,8 +296,8 @@ class NodeWallet:
         if issue is not None:
             made = self._issued(coins[0].outpoint, issue, coins[0].opening.abf)
             vin[0] = TxIn(coins[0].outpoint, sequence_number=sequence, issuance=made.issuance)
-            issued = [opening for opening in made.openings if opening.satoshi]
-            domain[1:1] = [DomainEntry(wally.asset_generator(o.asset, None), o) for o in issued]
+            domain[1:1] = made.domain()
+            issued = [opening for opening in (made.asset, made.token) if opening is not None]
             outputs += [self._to_self(opening.asset, opening.satoshi, RECEIVE) for opening in issued]
             if issue.entropy is not None:
                 outputs.append(self._to_self(coins[0].opening.asset, coins[0].opening.satoshi, RECEIVE))
