@@ -20,6 +20,7 @@ from amp0.elements.hashes import Txid
 from amp0.elements.transaction import Transaction
 from amp0.errors import InvalidAddress
 from amp0.server import chainindex
+from amp0.server.issuer import principals
 from amp0.server.issuer.assets import AssetRow
 from amp0.server.issuer.desk import Call, Desk
 from amp0.server.issuer.proofs import Pair
@@ -30,7 +31,7 @@ from amp0.server.store.asset_schema import burns, distributions, reissuances, tr
 
 pause = time.sleep
 _PAUSE_SECONDS = 0.1
-_PATIENCE = 1.0, 5.0
+_PATIENCE = 2.0, 5.0
 """Least and longest time a confirm waits; between them, three times as long as the chain goes unasked."""
 
 
@@ -43,8 +44,10 @@ class Sighting:
 
 
 def inside(call: Call, db: Connection) -> Call:
-    """The same call within a transaction that it opened itself."""
-    return replace(call, connection=db)
+    """The same call within a transaction that it opened itself, if the caller's token is still live there."""
+    here = replace(call, connection=db)
+    principals.still(db, here)
+    return here
 
 
 def pair_of(asset: AssetRow) -> Pair:
