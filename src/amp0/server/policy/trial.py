@@ -21,7 +21,7 @@ from amp0.server.policy.facts import Asset, Coin, Holder, Kind, Party, Payment, 
 from amp0.server.policy.rules import Rule
 from amp0.server.store import asset_schema
 
-MAX_OUTPUTS = 50_000
+MAX_OUTPUTS = 20_000
 """Outputs of an asset's history that are played again within one request."""
 
 _outs, _txs = asset_schema.asset_outputs, asset_schema.asset_txs
@@ -55,12 +55,9 @@ class Trial:
 def try_rule(db: Connection, asset: Asset, rule: Rule, now: int, transfers: int) -> Trial:
     """Try a rule on the newest ``transfers`` transfers and on all holders. Raises :class:`TooLong`."""
     history = _History(asset, rule, _parties(db, asset.issuer_id))
-    played = list(history.play(*_rows(db, asset.id)))[-transfers:]
-    refused = [
-        Refused(txid, transfer.now, tuple(rule.verdict(transfer)))
-        for txid, transfer in played
-        if any(rule.verdict(transfer))
-    ]
+    played = list(history.play(*_rows(db, asset.id), transfers))
+    verdicts = [(txid, transfer.now, tuple(rule.verdict(transfer))) for txid, transfer in played]
+    refused = [Refused(*verdict) for verdict in verdicts if verdict[2]]
     holders = sorted(key for key, satoshi in history.balances.items() if satoshi)
     return Trial(
         transfers=len(played),
@@ -120,19 +117,21 @@ class _History:
     count: int = 0
     """How many holders have something."""
 
-    def play(self, txs: Sequence[Any], outs: Sequence[Any]) -> Iterator[tuple[bytes, Transfer]]:
-        """Each transfer of holders, with its txid, in order; the state is then that before it."""
+    def play(self, txs: Sequence[Any], outs: Sequence[Any], newest: int) -> Iterator[tuple[bytes, Transfer]]:
+        """The newest transfers of holders, with their txids, in order; the state is then that before each."""
         made, spent = defaultdict(list), defaultdict(list)
         for row in outs:
             made[bytes(row.txid)].append(row)
             if row.spent_by is not None:
                 spent[bytes(row.spent_by)].append(row)
+        of_holders = [tx.txid for tx in txs if any(row.account_id is not None for row in spent[bytes(tx.txid)])]
+        wanted = {bytes(txid) for txid in of_holders[-newest:]}
         for tx in txs:
             txid = bytes(tx.txid)
             coins = tuple(self._coin(row) for row in spent[txid])
             payments = tuple(Payment(row.vout, row.satoshi, self._party(row)) for row in made[txid])
-            transfer = self._transfer(coins, payments, tx.seen_at)
-            if transfer.taken:
+            transfer = self._transfer(coins, payments, tx.seen_at, judged=txid in wanted)
+            if txid in wanted:
                 yield txid, transfer
             self._happen(transfer, spent[txid], made[txid])
 
@@ -147,10 +146,12 @@ class _History:
         party = next(iter(self.coins[key].values())).party
         return self._transfer((Coin(0, 1, Party(Kind.TREASURY)),), (Payment(0, 1, party),), now)
 
-    def _transfer(self, coins: tuple[Coin, ...], payments: tuple[Payment, ...], now: int) -> Transfer:
+    def _transfer(
+        self, coins: tuple[Coin, ...], payments: tuple[Payment, ...], now: int, *, judged: bool = True
+    ) -> Transfer:
         ends: tuple[Coin | Payment, ...] = (*coins, *payments)
         parties = {end.party.holder: end.party for end in ends if end.party.kind is Kind.HOLDER}
-        holders = {key: self._holder(key, party, now) for key, party in parties.items()}
+        holders = {key: self._holder(key, party, now) if judged else Holder(key) for key, party in parties.items()}
         return Transfer(self.asset, coins, payments, holders, now, holder_count=self.count)
 
     def _holder(self, key: str, party: Party, now: int) -> Holder:
