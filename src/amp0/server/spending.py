@@ -48,13 +48,15 @@ def broadcast_transaction(context: Context, call: rpc.BroadcastTransaction) -> s
 def ask_preflight(context: Context, call: wire.AskPreflight) -> wire.PreflightReply:
     """What the policy would say of a transfer of one of the wallet's accounts."""
     preflights = context.services.preflights
-    return preflights.ask(preflights.sender(context.session.user_id, call.subaccount), call.request)
+    with context.services.store.snapshot() as db:
+        sender = preflights.sender(db, context.session.user_id, call.subaccount)
+    return preflights.ask(sender, call.request)
 
 
 def get_preflight_token(context: Context, call: wire.GetPreflightToken) -> wire.PreflightToken:
     """A token to ask the same over HTTP for a few minutes."""
     preflights = context.services.preflights
-    return preflights.token(preflights.sender(context.session.user_id, call.subaccount))
+    return preflights.token(preflights.sender(context.db, context.session.user_id, call.subaccount))
 
 
 def _cosign(context: Context, call: rpc.SignTransaction | rpc.SendTransaction, door: Door) -> Cosigned:

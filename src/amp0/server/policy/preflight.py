@@ -56,7 +56,7 @@ log = logging.getLogger("amp0.server.policy")
 PURPOSE = b"pre-flight tokens"
 """What the key of the tokens is derived from the service key for."""
 TOKEN_SECONDS = 300
-_TOKEN = re.compile(r"(GA[1-9A-HJ-NP-Za-km-z]{1,30})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
+_TOKEN = re.compile(r"(GA[0-9A-Za-z]{1,40})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
 _NONCE = re.compile(r"(?:[0-9a-fA-F]{64})?")
 _ISSUER_DECIDES = "the asset's issuer is asked when this is signed, and may still refuse"
 _NOT_ENOUGH = "this account has {held} satoshi of this asset that it could send now, not {wanted}"
@@ -118,9 +118,9 @@ class Preflights:
 
     # -- who asks -------------------------------------------------------------------------------
 
-    def sender(self, user_id: int, pointer: int) -> Sender:
+    def sender(self, db: Connection, user_id: int, pointer: int) -> Sender:
         """An account by its number in the wallet. Raises :class:`UnknownAccount`."""
-        return self._find(schema.accounts.c.user_id == user_id, schema.accounts.c.pointer == pointer)
+        return _find(db, schema.accounts.c.user_id == user_id, schema.accounts.c.pointer == pointer)
 
     def token(self, sender: Sender) -> wire.PreflightToken:
         """A token that stands for the account for a few minutes; nothing is kept of it."""
@@ -134,23 +134,16 @@ class Preflights:
             raise SessionExpired
         if not self.clock() < int(parts[2]) <= self.clock() + TOKEN_SECONDS:
             raise SessionExpired
-        try:
-            return self._find(schema.accounts.c.receiving_id == parts[1])
-        except UnknownAccount:
-            raise SessionExpired from None
+        with self.store.snapshot() as db:
+            try:
+                return _find(db, schema.accounts.c.receiving_id == parts[1])
+            except UnknownAccount:
+                raise SessionExpired from None
 
     def _token(self, amp_id: str, expires_at: int) -> str:
         text = f"{amp_id}.{expires_at}"
         mac = base64.urlsafe_b64encode(hmac.digest(self.secret, text.encode(), "sha256")).decode().rstrip("=")
         return f"{text}.{mac}"
-
-    def _find(self, *where: sa.ColumnElement[bool]) -> Sender:
-        acc = schema.accounts
-        with self.store.snapshot() as db:
-            row = db.execute(sa.select(acc.c.id, acc.c.user_id, acc.c.receiving_id).where(*where)).one_or_none()
-        if row is None:
-            raise UnknownAccount("This wallet has no such account; log in again to see its accounts")
-        return Sender(row.id, row.user_id, row.receiving_id)
 
     # -- what is asked --------------------------------------------------------------------------
 
@@ -286,6 +279,14 @@ class Preflights:
             elif asset is not None:
                 known[asset] = known.get(asset, 0) + row.satoshi
         return known, unknown
+
+
+def _find(db: Connection, *where: sa.ColumnElement[bool]) -> Sender:
+    acc = schema.accounts
+    row = db.execute(sa.select(acc.c.id, acc.c.user_id, acc.c.receiving_id).where(*where)).one_or_none()
+    if row is None:
+        raise UnknownAccount("This wallet has no such account; log in again to see its accounts")
+    return Sender(row.id, row.user_id, row.receiving_id)
 
 
 def _amount(i: int, output: PsetOutput, nonce: str) -> Target:
