@@ -131,8 +131,14 @@ class NodeTreasury:
 
     async def reissues(self, asset_id: str) -> list[Move]:
         """From ``listissuances``."""
-        entries = [entry for entry in await self.issuances(asset_id) if entry.isreissuance]
-        moves = [Move(entry.txid, _satoshi(entry.assetamount), entry.vin) for entry in entries]
+        listed = await self._call("listissuances", asset_id)
+        if not isinstance(listed, list):
+            raise BackendUnavailable("the node does not list issuances")
+        moves = [
+            Move(str(_field(entry, "txid")), _satoshi(_field(entry, "assetamount")), int(_field(entry, "vin")))
+            for entry in listed
+            if _field(entry, "isreissuance") is True
+        ]
         return [move for move in moves if await self.confirmations(move.txid) >= 0]
 
     async def burns(self, asset_id: str) -> list[Move]:
