@@ -25,6 +25,7 @@ class Upkeep:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._is_low: bool | None = None
+        self._told: set[int] = set()
 
     @property
     def is_low(self) -> bool:
@@ -40,13 +41,16 @@ class Upkeep:
         """Send the issuances that the chain does not have."""
         with self._desk.store.snapshot() as db:
             waiting = issuance.waiting(db)
+        self._told &= {asset.id for asset in waiting}
         for asset in waiting:
             if self._desk.now() - asset.created_at < SECONDS:
                 continue
             try:
                 issuance.send(self._desk, asset)
             except ChainUnavailable as refusal:
-                log.warning("an issuance still waits for the chain asset=%d error=%s", asset.id, refusal)
+                if asset.id not in self._told:
+                    log.warning("an issuance waits for the chain asset=%d error=%s", asset.id, refusal)
+                    self._told.add(asset.id)
             except OperationRefused:
                 # Said and settled where it was noticed; nobody waits for it here.
                 continue
