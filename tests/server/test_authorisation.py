@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from amp0.elements.address import Address
 from amp0.elements.transaction import OutPoint, Transaction
-from amp0.protocol import credentials, rpc
+from amp0.protocol import credentials, preflight, rpc
 from amp0.protocol import twofactor as wire
 from amp0.server import calls
 from amp0.server.context import Level
@@ -87,6 +87,12 @@ _NONCES = {"blinding_nonces": ["", ""]}
 _LIMITS = {"is_fiat": False, "per_tx": 0, "total": 10_000_000}
 
 
+def _question(alice: Objects) -> preflight.PreflightRequest:
+    return preflight.PreflightRequest(
+        transfers=[preflight.PreflightTransfer(address=alice.confidential, asset_id="ab" * 32, satoshi=1)]
+    )
+
+
 def _outputs(alice: Objects) -> dict[str, Any]:
     return {"list": [{"txhash": alice.txid, "pt_idx": 0, "user_status": 1}]}
 
@@ -115,6 +121,10 @@ RULES: Mapping[type[rpc.Procedure], Rule] = {
     rpc.SendTransaction: _(WATCH_ONLY, lambda a: rpc.SendTransaction(str(a.spend), _CODE, _NONCES)),
     rpc.SignTransaction: _(WATCH_ONLY, lambda a: rpc.SignTransaction(str(a.spend), _CODE, _NONCES)),
     rpc.BroadcastTransaction: _(WATCH_ONLY, lambda a: rpc.BroadcastTransaction(str(a.spend))),
+    preflight.AskPreflight: _(WATCH_ONLY, lambda a: [preflight.AskPreflight(n, _question(a)) for n in (ACCOUNT, 1)]),
+    preflight.GetPreflightToken: _(
+        WATCH_ONLY, lambda a: [preflight.GetPreflightToken(n) for n in (ACCOUNT, 1)]
+    ),
     rpc.SetClientBlob: _(FULL, lambda a: rpc.SetClientBlob("BBBB", 0, "A" * 42 + "E=", a.blob_hmac)),
     rpc.GetMemos: _(FULL, lambda a: rpc.GetMemos()),
     rpc.CreateSubaccount: _(
