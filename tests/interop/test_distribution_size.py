@@ -28,7 +28,7 @@ def test_the_largest_distribution_out_of_many_small_coins() -> None:
     node("sendtoaddress", addresses(1)[0], float(rest), "", "", False, True, 1, "UNSET", False, asset)
     node.mine()
     payees = addresses(MOST_PAYMENTS)
-    amounts = {address: 0.8 + number / 10**8 for number, address in enumerate(payees)}
+    amounts = {address: (80_000_000 + number) / 10**8 for number, address in enumerate(payees)}
     txid = node("sendmany", "", amounts, 0, "", [], False, 1, "UNSET", dict.fromkeys(payees, asset))
     entry = node.built.chain.entry(Txid.from_string(txid))
     assert entry is not None
