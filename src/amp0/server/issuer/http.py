@@ -15,6 +15,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -70,9 +71,6 @@ class IssuerApi:
         self._desk = desk
         self._hub = hub
         self._endpoints = endpoints
-        description = openapi.describe(endpoints)
-        self._description = msgspec.json.encode(description)
-        self._page = page.render(description).encode()
 
     def routes(self) -> list[BaseRoute]:
         """Everything under ``/api``, what is not there included."""
@@ -86,16 +84,24 @@ class IssuerApi:
         nowhere = _Path(self, "", {})
         return [*routes, Route(PREFIX, nowhere), Route(PREFIX + "/{rest:path}", nowhere)]
 
+    @cached_property
+    def _described(self) -> tuple[bytes, bytes]:
+        """The description and its page: made when somebody looks, because a server starts without them sooner."""
+        description = openapi.describe(self._endpoints)
+        return msgspec.json.encode(description), page.render(description).encode()
+
     async def _browse(self, _request: Request) -> Response:
         headers = {
             **_HEADERS,
             "content-security-policy": page.CONTENT_SECURITY_POLICY,
             "referrer-policy": "no-referrer",
         }
-        return Response(self._page, media_type="text/html", headers={**headers, "x-frame-options": "DENY"})
+        _, shown = self._described
+        return Response(shown, media_type="text/html", headers={**headers, "x-frame-options": "DENY"})
 
     async def _describe(self, _request: Request) -> Response:
-        return Response(self._description, media_type="application/json", headers=_HEADERS)
+        description, _ = self._described
+        return Response(description, media_type="application/json", headers=_HEADERS)
 
     async def answer(self, request: Request, path: str, methods: Mapping[str, Endpoint]) -> Response:
         """Answer a request to a path of the table; without methods: to one that is not in it."""
