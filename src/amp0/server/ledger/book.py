@@ -30,7 +30,7 @@ from amp0.elements.hashes import Txid
 from amp0.elements.transaction import OutPoint, Transaction, TxOut, value_of_field
 from amp0.errors import InvalidAmounts
 from amp0.server.ledger import sealed
-from amp0.server.ledger.entry import enter, move, opening_columns
+from amp0.server.ledger.entry import enter, enter_outputs, move, opening_columns
 from amp0.server.ledger.units import (
     CONFIRMED,
     GONE,
@@ -129,10 +129,10 @@ def add_openings(db: Connection, tx: Transaction, openings: Sequence[Opened], no
     known, txid = _checked(tx, openings), tx.txid()
     units = managed(db, {opening.asset for opening in known.values()})
     before = db.execute(sa.select(_outs).where(_outs.c.txid == bytes(txid))).all()
-    have = states(db, txid)
+    have, spent = states(db, txid), outputs_at(db, [txin.prevout for txin in tx.vin])
+    standing = _standing_of(db, txid)
     if not have or any(unit.asset not in have for unit in units.values()):
-        standing = _standing_of(db, txid)
-        enter(db, tx, set(units.values()), known, outputs_at(db, [i.prevout for i in tx.vin]), standing, int(now))
+        enter(db, tx, set(units.values()), known, spent, standing, int(now))
     affected = {txid} | spenders(db, txid)
     new = []
     for vout, opening in sorted(known.items()):
@@ -143,7 +143,8 @@ def add_openings(db: Connection, tx: Transaction, openings: Sequence[Opened], no
         here = (_outs.c.txid == bytes(txid)) & (_outs.c.vout == vout)
         if unit is not None:
             same = here & (_outs.c.asset == unit.asset) & (_outs.c.is_token == int(unit.is_token))
-            db.execute(_outs.update().where(same).values(**opening_columns(opening)))
+            if not db.execute(_outs.update().where(same).values(**opening_columns(opening))).rowcount:
+                enter_outputs(db, tx, [(vout, unit, opening)], spent, standing, int(now))
         db.execute(_outs.delete().where(here, _outs.c.satoshi.is_(None)))
         new.append(vout)
     if new:
@@ -306,16 +307,19 @@ def _opens_issuance(amount_field: bytes, asset_id: bytes, satoshi: int, vbf: byt
 
 
 def _standing_of(db: Connection, txid: Txid) -> Standing:
-    """Where a transaction is, as the chain index has it. Raises :class:`NotFollowed`."""
+    """Where a transaction is, as its rows here say, or else the chain index. Raises :class:`NotFollowed`."""
     seen, blocks = schema.transactions, schema.blocks
-    row = db.execute(
-        sa.select(seen.c.state, seen.c.height, blocks.c.time)
+    ours = sa.select(_txs.c.state, _txs.c.height, _txs.c.position, _txs.c.block_time).where(_txs.c.txid == bytes(txid))
+    theirs = (
+        sa.select(seen.c.state, seen.c.height, sa.null(), blocks.c.time)
         .join(blocks, blocks.c.height == seen.c.height, isouter=True)
         .where(seen.c.txid == bytes(txid))
-    ).one_or_none()
+    )
+    row = db.execute(ours.limit(1)).one_or_none() or db.execute(theirs).one_or_none()
     if row is None:
         raise NotFollowed(f"Transaction {txid} moves nothing that is managed here, or was not read yet")
-    return Standing(row.state, None if row.height is None else Place(row.height, None, row.time))
+    state, height, position, time = row
+    return Standing(state, None if height is None else Place(height, position, time))
 
 
 def _is_promised(db: Connection, txid: Txid) -> bool:

@@ -23,7 +23,8 @@ log = logging.getLogger("amp0.server.ledger")
 
 MAX_SEALED = 20_000
 """Sealed rows of one asset. A confirmation that never comes makes suspects of all that its change is spent on, and so
-on through the chain; beyond this many the ledger stops making new ones. What is unaccounted shows all the same."""
+on through the chain; beyond this many, what spends nothing but suspects gets no sealed rows any more, and nothing is
+concluded from it. What is unaccounted shows all the same."""
 _CHUNK = 400
 _outs, _txs = asset_outputs, asset_txs
 
@@ -50,11 +51,29 @@ def enter(
     moved = {unit for unit in {*units, *(of_asset[one] for one in held if one in of_asset)} if unit.asset not in have}
     if not moved:
         return
-    rows = _places(db, tx, moved, known, of_asset)
-    owners = _owners(db, {tx.vout[vout].script for vout, _, _ in rows})
-    acquired = _acquired(db, {unit.asset for unit in moved}, {owner for owner, _ in owners.values()}, spent, now)
     amounts = {of_asset[one].asset: satoshi for one, satoshi in reissued.items() if one in of_asset}
-    _enter_moves(db, tx.txid(), {unit.asset for unit in moved}, amounts, standing, now)
+    certain = {row.asset for row in spent if row.satoshi is not None} | amounts.keys()
+    certain |= {of_asset[one].asset for one in held if one in of_asset}
+    ends = {asset for asset in {unit.asset for unit in moved} - certain if _is_full(db, asset)}
+    amounts |= dict.fromkeys(ends)
+    _enter_moves(db, tx.txid(), {unit.asset for unit in moved}, amounts, ends, standing, now)
+    rows = _places(tx, {unit for unit in moved if unit.asset not in ends}, known, of_asset)
+    enter_outputs(db, tx, rows, spent, standing, now)
+    spend(db, tx, spent, standing)
+    sealed.settle(db, [tx.txid()])
+
+
+def enter_outputs(
+    db: Connection,
+    tx: Transaction,
+    rows: Sequence[tuple[int, Unit, Opening | None]],
+    spent: Sequence[sa.Row[Any]],
+    standing: Standing,
+    now: int,
+) -> None:
+    """Make rows of outputs: (vout, unit, opening), the opening None for a sealed one."""
+    owners = _owners(db, {tx.vout[vout].script for vout, _, _ in rows})
+    acquired = _acquired(db, {unit.asset for _, unit, _ in rows}, {owner for owner, _ in owners.values()}, spent, now)
     values = []
     for vout, unit, opening in rows:
         script = tx.vout[vout].script
@@ -77,8 +96,6 @@ def enter(
         )
     if values:
         db.execute(_outs.insert(), values)
-    spend(db, tx, spent, standing)
-    sealed.settle(db, [tx.txid()])
 
 
 def move(db: Connection, tx: Transaction, spent: Sequence[sa.Row[Any]], standing: Standing) -> None:
@@ -131,7 +148,6 @@ def opening_columns(opening: Opening | None) -> dict[str, Any]:
 
 
 def _places(
-    db: Connection,
     tx: Transaction,
     moved: Collection[Unit],
     known: Mapping[int, Opening | None],
@@ -139,14 +155,12 @@ def _places(
 ) -> list[tuple[int, Unit, Opening | None]]:
     """Output, unit and opening of every row to be made: one for a known output, one a unit for a sealed one."""
     rows: list[tuple[int, Unit, Opening | None]] = []
-    full = {unit.asset for unit in moved if _is_full(db, unit.asset)}
     for vout, out in enumerate(tx.vout):
         opening = known[vout]
         asset_id = out.explicit_asset if opening is None else opening.asset
+        here = set(moved)
         if asset_id is not None:
-            here = {of_asset[asset_id]} & set(moved) if asset_id in of_asset else set()
-        else:
-            here = {unit for unit in moved if unit.asset not in full}
+            here = here & {of_asset[asset_id]} if asset_id in of_asset else set()
         rows += [(vout, unit, opening) for unit in sorted(here)]
     return rows
 
@@ -163,11 +177,15 @@ def _enter_moves(
     db: Connection,
     txid: Txid,
     moved: Collection[int],
-    reissued: Mapping[int, int | None],
+    amounts: Mapping[int, int | None],
+    ends: Collection[int],
     standing: Standing,
     now: int,
 ) -> None:
-    """One row for each asset that a transaction moves; what it burns is counted when it is settled."""
+    """One row for each asset that a transaction moves, or may move; what it burns is counted when it is settled.
+
+    ``amounts`` is what it reissues, ``ends`` the assets whose outputs get no rows: None stands for both unknowns.
+    """
     issuance = sa.select(assets.c.id, assets.c.issued).where(assets.c.issue_txid == bytes(txid))
     issued = {row.id: row.issued for row in db.execute(issuance)}
     db.execute(
@@ -177,8 +195,12 @@ def _enter_moves(
                 "txid": bytes(txid),
                 "asset": asset,
                 "seen_at": now,
-                "kind": "issuance" if asset in issued else "reissuance" if asset in reissued else "transfer",
-                "issued": issued.get(asset, reissued.get(asset, 0)),
+                "kind": "issuance"
+                if asset in issued
+                else "reissuance"
+                if asset in amounts.keys() - ends
+                else "transfer",
+                "issued": issued.get(asset, amounts.get(asset, 0)),
                 "burned": 0,
                 **standing.columns(),
             }

@@ -7,7 +7,8 @@ A transaction neither makes nor destroys anything but what it issues, so for eac
 Where the known parts are equal and only one side has sealed rows, those hold nothing of the unit, and need not be
 followed any further: an issuer's node makes blinded L-BTC change in all that it sends, and without this every coin
 that ever came near would be a suspect. What is proven is proven for ever, whatever becomes of the transaction. Taking
-a row away may settle its spender, or the transaction that made it, and so on.
+a row away may settle its spender, or the transaction that made it, and so on. Nothing is concluded while what was
+issued is not known, which is also how a transaction is marked whose outputs are not followed.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ def _empty(move: sa.Row[Any], made: Iterable[sa.Row[Any]], spent: Iterable[sa.Ro
         ins = [row for row in spent if Unit.of(row) == unit]
         sealed_in = [row for row in ins if row.satoshi is None]
         sealed_out = [row for row in outs if row.satoshi is None]
-        issued = (move.tokens if move.kind == "issuance" else 0) if unit.is_token else move.issued
+        issued = move.issued
+        if unit.is_token and (issued is not None or move.kind == "reissuance"):
+            issued = move.tokens if move.kind == "issuance" else 0
         if issued is None or (sealed_in and sealed_out):
             continue
         if sum(row.satoshi or 0 for row in ins) + issued == sum(row.satoshi or 0 for row in outs):
