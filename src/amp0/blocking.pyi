@@ -424,7 +424,7 @@ class IssuerClient:
         """Confirmed holdings, and outputs that the ledger lost sight of."""
     def blacklist(self, asset_uuid: str, outpoints: Sequence[Outpoint]) -> list[Utxo]:
         """Have no transfer cosigned that spends these outputs. Answers them."""
-    def burn(self, asset_uuid: str, satoshi: int, treasury: Treasury, *, state_dir: Path | None = None, use_existing: str | None = None, besides: Sequence[str] = ..., report: Report | None = None, poll_seconds: float = 2.0, wait_seconds: float = 3600.0) -> Done:
+    def burn(self, asset_uuid: str, satoshi: int, treasury: Treasury, *, state_dir: Path | None = None, use_existing: str | None = None, besides: Sequence[str] = ..., report: Report | None = None, poll_seconds: float = 5.0, wait_seconds: float = 3600.0) -> Done:
         """Destroy ``satoshi`` of the treasury, for ever. Blocks until the server has confirmed.
 
         ``state_dir``, ``use_existing`` (a transaction's id) and ``besides`` are those of :meth:`reissue`.
@@ -468,7 +468,7 @@ class IssuerClient:
         """Delete a category that no asset in circulation requires."""
     def delete_user(self, user_id: int) -> None:
         """Delete a registered user; their GAIDs cannot be registered for anybody else."""
-    def distribute(self, asset_uuid: str, treasury: Treasury, *, use_existing: str | None = None, report: Report | None = None, poll_seconds: float = 2.0, wait_seconds: float = 3600.0) -> list[Done]:
+    def distribute(self, asset_uuid: str, treasury: Treasury, *, use_existing: str | None = None, report: Report | None = None, poll_seconds: float = 5.0, wait_seconds: float = 3600.0) -> list[Done]:
         """Pay every assignment that is ready and vested; those of distributions that were begun before come first.
 
         ``use_existing`` is the id of a transaction that already pays one of them: it is confirmed, and nothing is sent.
@@ -546,7 +546,7 @@ class IssuerClient:
         """Mark an asset as one that wallets may receive in AMP accounts only. Cannot be undone."""
     def reissuances(self, asset_uuid: str) -> list[Reissuance]:
         """Confirmed reissues."""
-    def reissue(self, asset_uuid: str, satoshi: int, treasury: Treasury, *, state_dir: Path | None = None, use_existing: str | None = None, besides: Sequence[str] = ..., report: Report | None = None, poll_seconds: float = 2.0, wait_seconds: float = 3600.0) -> Done:
+    def reissue(self, asset_uuid: str, satoshi: int, treasury: Treasury, *, state_dir: Path | None = None, use_existing: str | None = None, besides: Sequence[str] = ..., report: Report | None = None, poll_seconds: float = 5.0, wait_seconds: float = 3600.0) -> Done:
         """Issue ``satoshi`` more, to the treasury. Blocks until the server has confirmed.
 
         ``state_dir`` is a folder for a note that it is under way: asked again after any failure, the same operation

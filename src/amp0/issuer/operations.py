@@ -48,7 +48,9 @@ T = TypeVar("T")
 
 CONFIRMATIONS = 2
 """What makes a transaction final on Liquid, and what the server wants to see."""
-POLL_SECONDS = 2.0
+POLL_SECONDS = 5.0
+"""Longest pause between two looks at a transaction; the first are closer together."""
+_FIRST_PAUSE = 0.1
 WAIT_SECONDS = 3600.0
 """How long a transaction is waited for before the caller is told; calling again goes on with it."""
 SERVER_SECONDS = 120.0
@@ -426,7 +428,7 @@ async def _wait(walk: _Walk, txid: str) -> None:
     """Until a transaction is final."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + walk.wait_seconds
-    shown = -1
+    shown, pause = -1, _FIRST_PAUSE
     while True:
         confirmations = await walk.treasury.confirmations(txid)
         if confirmations < 0:
@@ -442,7 +444,8 @@ async def _wait(walk: _Walk, txid: str) -> None:
                 f"transaction {txid} has {confirmations} confirmations after {walk.wait_seconds:.0f} s; call again "
                 "later: it is not sent twice"
             )
-        await asyncio.sleep(walk.poll_seconds)
+        await asyncio.sleep(min(pause, walk.poll_seconds))
+        pause *= 1.5
 
 
 async def _confirmed(walk: _Walk, confirm: Callable[[], Awaitable[T]]) -> T:
