@@ -1,4 +1,4 @@
-"""docs/venue.md runs as it stands, and its Python is the specification's, word for word.
+"""docs/venue.md runs as it stands, and its Python is the specification's, word for word, and then some of our own.
 
 Only imports (``lwk`` → ``amp0``), the network, the URL and the ``<…>`` placeholders may differ. To run, the page's
 network and URL become those of a stack on free ports, and the faucet pays where the page says so.
@@ -100,7 +100,10 @@ def test_the_page_has_the_specification_s_python_word_for_word() -> None:
         )
         for block in SPECIFICATION
     ]
-    assert [statements(block) for block in blocks()] == expected
+    found = [statements(block) for block in blocks()]
+    assert found[: len(expected)] == expected
+    # What the specification does not have stands after it.
+    assert ["preflight" in " ".join(block) for block in found[len(expected) :]] == [True]
 
 
 def run_page(stack: Stack, monkeypatch: pytest.MonkeyPatch, *, waterfalls: bool, username: str) -> dict[str, Any]:
@@ -131,6 +134,7 @@ def test_the_page_runs_and_the_payment_confirms(
     end = run_page(stack, monkeypatch, waterfalls=waterfalls, username=name)
     policy_asset = stack.network.policy_asset()
     assert end["balance"] == {policy_asset: 100_000}
+    assert end["verdict"].allowed
     assert [row.type() for row in end["txs"]] == ["incoming"]
 
     stack.dev.mine(2)

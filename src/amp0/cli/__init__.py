@@ -51,7 +51,13 @@ def _say(error: Exception, code: int) -> None:
     if "--json" in sys.argv[1:]:
         import json
 
-        body = {"error": {"type": type(error).__name__, "message": str(error), "exit_code": code}}
-        sys.stderr.write(json.dumps(body) + "\n")
+        body = {"type": type(error).__name__, "message": str(error), "exit_code": code}
+        reasons = getattr(error, "reasons", ())
+        if reasons:
+            body["reasons"] = [
+                {"code": one.code, "side": one.side, "index": one.index, "asset_id": one.asset_id, "text": one.text}
+                for one in reasons
+            ]
+        sys.stderr.write(json.dumps({"error": body}) + "\n")
     else:
         sys.stderr.write(f"amp0: {error}\n")

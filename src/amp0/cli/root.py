@@ -52,6 +52,7 @@ COMMANDS = {
     "balance": ("amp0.cli.balance:balance", "Sync, and show what the account holds."),
     "coins": ("amp0.cli.coins:coins", "Coins of the account, and freezing them."),
     "transactions": ("amp0.cli.transactions:transactions", "Sync, and show what came and went."),
+    "preflight": ("amp0.cli.preflight:preflight", "Ask whether a transfer would be signed, before anybody signs."),
     "send": ("amp0.cli.send:send", "Build, sign, cosign and broadcast in one go."),
     "tx": ("amp0.cli.tx:tx", "The same in four steps, with files in between."),
     "watch": ("amp0.cli.watch:watch", "Print new transactions and blocks as they come."),

@@ -44,6 +44,9 @@ def send(
     A wallet with a second factor is asked for a code, unless the payment is within its limit: on a terminal, or from
     --code-file or --code-fd, which are read once the code was sent.
 
+    Before anything is signed the server is asked whether it would agree; what the rules of an asset do not allow ends
+    here, with the reasons.
+
     For a mnemonic on another machine use amp0 tx, one step at a time.
     """
     from amp0.elements.pset import Amp0Pset
@@ -55,6 +58,8 @@ def send(
         with progress("building"):
             amp0pset = order.build(network, venue.wollet, venue.amp0.frozen_outputs())
         show_outputs(amp0pset, network)
+        with progress("asking the AMP0 server"):
+            venue.amp0.require_allowed(amp0pset)
         signed = Amp0Pset(signer.sign(amp0pset.pset()), amp0pset.blinding_nonces())
         transaction = sign_with_code(venue.amp0, signed, codes)
         txid = venue.chain.broadcast(transaction)
