@@ -47,7 +47,7 @@ def test_every_option_is_documented() -> None:
         for name, command in commands(root)
         for parameter in command.params
         if isinstance(parameter, click.Option)
-        for option in parameter.opts
+        for option in (*parameter.opts, *parameter.secondary_opts)
         if option.startswith("--") and f"`{option}" not in text
     }
     assert not missing
@@ -62,7 +62,7 @@ def test_the_commands_of_every_page_exist() -> None:
             words = line.partition("  #")[0].split()
             name = next((" ".join(words[:n]) for n in (3, 2, 1) if " ".join(words[:n]) in known), None)
             assert name is not None, f"{path.name}: amp0 {line}"
-            options = {option for parameter in known[name].params for option in parameter.opts}
+            options = {option for p in known[name].params for option in (*p.opts, *p.secondary_opts)}
             used = {word.partition("=")[0] for word in words if word.startswith("--")}
             assert used <= options, f"{path.name}: amp0 {line}"
             seen.add(name)
