@@ -22,7 +22,7 @@ from amp0.elements.keys import signed_message_hash
 from amp0.elements.transaction import Transaction
 from amp0.network import Network
 from amp0.server.keys import ServiceKeys
-from amp0.server.policy.authorization import Authorizer, authorization_key
+from amp0.server.policy.authorization import Authorizer, authorization_address, authorization_key
 from amp0.server.policy.facts import Answer, Asset, Coin, Holder, Kind, Party, Payment, Question, Transfer
 from amp0.server.policy.ssrf import Caller, NoAnswer
 
@@ -90,8 +90,7 @@ def no(text: str) -> bytes:
 
 
 def authorizer(caller: Caller, **options: Any) -> Authorizer:
-    key = authorization_key(KEYS.derive_secret(b"issuer authorization"))
-    return Authorizer(caller, key, NETWORK, **({"clock": Clock()} | options))
+    return Authorizer(caller, authorization_key(KEYS), NETWORK, **({"clock": Clock()} | options))
 
 
 def ask(*says: bytes | Exception | None) -> Answer:
@@ -147,8 +146,8 @@ def test_the_key_is_its_own_and_stays_the_same() -> None:
     assert address == authorizer(Endpoint()).address
     assert address != p2pkh_address(NETWORK, wally.hash160(KEYS.pubkey))
     assert authorizer(Endpoint()).address.startswith("2")
-    other = authorization_key(ServiceKeys.from_seed(b"\x01" * 32).derive_secret(b"issuer authorization"))
-    assert Authorizer(Endpoint(), other, NETWORK).address != address
+    assert authorization_address(KEYS, NETWORK) == address
+    assert authorization_address(ServiceKeys.from_seed(b"\x01" * 32), NETWORK) != address
 
 
 def test_a_yes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from amp0.protocol import issuer as wire
 from amp0.server.issuer.desk import Call
 from amp0.server.issuer.endpoint import Endpoint, Who
+from amp0.server.policy.authorization import authorization_address
 
 CHANGES = {
     "0.1.13": "Assignments name the GAID.",
@@ -20,9 +21,12 @@ CHANGES = {
 }
 
 
-def info(_call: Call, _body: None) -> wire.Info:
-    """The version of the API."""
-    return wire.Info(version=wire.VERSION, notes="amp0, an open AMP0 server")
+def info(call: Call, _body: None) -> wire.Info:
+    """The version of the API, and the address that signs what authorization endpoints are asked."""
+    address = authorization_address(call.desk.keys, call.desk.network)
+    return wire.Info(
+        version=wire.VERSION, notes=f"amp0, an open AMP0 server; signs authorization requests as {address}"
+    )
 
 
 def changelog(_call: Call, _body: None) -> dict[str, str]:

@@ -36,7 +36,7 @@ from amp0.server.policy.facts import Answer, Kind, Party, Question
 from amp0.server.policy.ssrf import Caller, NoAnswer, check_url
 from amp0.server.settings import Settings
 
-__all__ = ["Authorizer", "authorization_key", "check_url"]
+__all__ = ["Authorizer", "authorization_address", "authorization_key", "check_url"]
 
 log = logging.getLogger("amp0.server.policy")
 
@@ -69,9 +69,18 @@ class _Place:
         return self.issuer, self.host
 
 
-def authorization_key(secret: bytes) -> SecretKey:
-    """The signing key, from the secret that the service key gives for :data:`PURPOSE`."""
-    return SecretKey(secret)
+def authorization_key(keys: ServiceKeys) -> SecretKey:
+    """The signing key: one of its own, that follows from the service key."""
+    return SecretKey(keys.derive_secret(PURPOSE))
+
+
+def authorization_address(keys: ServiceKeys, network: Network) -> str:
+    """The address that signs what issuers' endpoints are asked; issuers compare it."""
+    return _address(authorization_key(keys), network)
+
+
+def _address(key: SecretKey, network: Network) -> str:
+    return p2pkh_address(network, wally.hash160(key.public_key()))
 
 
 class Authorizer:
@@ -108,7 +117,7 @@ class Authorizer:
         self._lock = threading.Lock()
         self._busy: dict[int, int] = {}
         self._breakers: dict[tuple[int, str], _Breaker] = {}
-        self.address = p2pkh_address(network, wally.hash160(key.public_key()))
+        self.address = _address(key, network)
         """The P2PKH address of the signing key, as ``verifymessage`` of an Elements node takes it."""
 
     @classmethod
@@ -121,7 +130,7 @@ class Authorizer:
     ) -> Self:
         """With the service's key, and the time and reach that the settings allow."""
         caller = Caller(seconds=settings.authorization_seconds, private=settings.authorization_private)
-        return cls(caller, authorization_key(keys.derive_secret(PURPOSE)), network, away=away)
+        return cls(caller, authorization_key(keys), network, away=away)
 
     def close(self) -> None:
         """Let go of threads."""
