@@ -19,13 +19,14 @@ from sqlalchemy.engine import Connection
 
 from amp0.server.policy.rules import MAX_PARAMETERS, IssuerBurn, Rule, UnknownRule, WrongParameters, parameters, parse
 from amp0.server.store.asset_schema import asset_rules
+from amp0.server.store.composed import Query
 
 log = logging.getLogger("amp0.server.policy")
 
 MAX_RULES = 500
 """Rules of one asset that may be in force."""
 
-_IN_FORCE = (
+_IN_FORCE = Query(
     sa.select(asset_rules.c.id, asset_rules.c.tag, asset_rules.c.parameters, asset_rules.c.created_at)
     .where(asset_rules.c.asset == sa.bindparam("asset"), asset_rules.c.ended_at.is_(None))
     .order_by(asset_rules.c.id)
@@ -34,7 +35,7 @@ _IN_FORCE = (
 
 def rules(db: Connection, asset: int) -> tuple[Rule, ...]:
     """The rules in force of the asset with this row number, in the order in which they were set."""
-    return tuple(_read(row.tag, row.parameters, row.created_at) for row in db.execute(_IN_FORCE, {"asset": asset}))
+    return tuple(_read(row.tag, row.parameters, row.created_at) for row in _IN_FORCE(db, asset=asset))
 
 
 def checked(tag: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def checked(tag: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def count(db: Connection, asset: int) -> int:
     """How many rules are in force."""
-    return len(db.execute(_IN_FORCE, {"asset": asset}).all())
+    return len(_IN_FORCE(db, asset=asset))
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import reduce
 from operator import or_
 from typing import Any
 
@@ -24,7 +24,7 @@ from amp0.elements.hashes import Txid
 from amp0.elements.script import is_unspendable
 from amp0.elements.transaction import OutPoint
 from amp0.server.cosign_checks import Spend
-from amp0.server.ledger.units import Unit, outputs_at
+from amp0.server.ledger.units import Unit
 from amp0.server.policy import book, limits, lookups
 from amp0.server.policy.facts import Asset, Coin, Holder, Kind, Movement, Party, Payment, Source, Target, Transfer
 from amp0.server.policy.rules import Needs, Rule
@@ -83,26 +83,17 @@ class _Scene:
         self.db, self.now, self.is_closed = db, now, is_closed
         self.sources, self.targets = movement.sources, movement.targets
         self.prevouts = [source.prevout for source in movement.sources if source.prevout is not None]
-        self.rows = outputs_at(db, self.prevouts)
+        self.rows = lookups.held_at(db, self.prevouts)
+        self.blacklisted, self.rivals = lookups.noted_at(db, self.prevouts)
         self.rows_at: dict[OutPoint | None, list[sa.Row[Any]]] = {}
         for row in self.rows:
             self.rows_at.setdefault(OutPoint(Txid(row.txid), row.vout), []).append(row)
-
-    @cached_property
-    def rivals(self) -> frozenset[bytes]:
-        return lookups.rivals(self.db, self.prevouts)
-
-    @cached_property
-    def blacklisted(self) -> set[tuple[OutPoint, int]]:
-        return lookups.blacklisted(self.db, self.prevouts)
 
 
 def _matter(scene: _Scene, asset: Asset) -> Matter:
     db = scene.db
     rules = () if asset.is_token else book.rules(db, asset.id)
     needs = reduce(or_, (rule.needs() for rule in rules), Needs())
-    if asset.transfer_restricted and not asset.is_token:
-        asset = replace(asset, requirements=lookups.requirements(db, asset.id))
     # Nothing is moved by an amount of zero (data outputs name an asset too).
     targets = [target for target in scene.targets if target.asset == asset.asset_id and target.satoshi]
     people = _People(scene, asset, targets)
@@ -110,11 +101,14 @@ def _matter(scene: _Scene, asset: Asset) -> Matter:
     payments = tuple(Payment(target.index, target.satoshi, people.receiver(target)) for target in targets)
     ends = [coin.party for coin in coins] + [payment.party for payment in payments]
     parties = {party.holder: party for party in ends if party.kind is Kind.HOLDER}
+    holders = _holders(scene, asset, people, parties, needs if _BURN in ends else replace(needs, burned=frozenset()))
+    if asset.transfer_restricted and not asset.is_token:
+        asset, holders = _with_categories(db, asset, holders)
     transfer = Transfer(
         asset=asset,
         inputs=coins,
         outputs=payments,
-        holders=_holders(scene, asset, people, parties, needs if _BURN in ends else replace(needs, burned=frozenset())),
+        holders=holders,
         now=scene.now,
         blacklisted=tuple(s.index for s in scene.sources if (s.prevout, asset.id) in scene.blacklisted),
         unattributed=unattributed,
@@ -222,12 +216,7 @@ def _holders(
     scene: _Scene, asset: Asset, people: _People, parties: Mapping[str, Party], needs: Needs
 ) -> dict[str, Holder]:
     db = scene.db
-    users = {party.user_id for party in parties.values() if party.user_id is not None}
-    of_user = lookups.categories(db, asset.requirements, users)
-    holders = {
-        key: Holder(key, party.user_id, of_user.get(party.user_id or 0, frozenset()), people.is_frozen(party))
-        for key, party in parties.items()
-    }
+    holders = {key: Holder(key, party.user_id, is_frozen=people.is_frozen(party)) for key, party in parties.items()}
     if not holders or needs == Needs():
         return holders
     accounts = lookups.holders_accounts(db, asset.issuer_id, _everybody(people, parties))
@@ -253,3 +242,13 @@ def _holders(
 def _everybody(people: _People, parties: Mapping[str, Party]) -> Collection[Party]:
     """The parties with each of the accounts that take part."""
     return {account.party for account in people.accounts if account.party.holder in parties}
+
+
+def _with_categories(db: Connection, asset: Asset, holders: Mapping[str, Holder]) -> tuple[Asset, dict[str, Holder]]:
+    """What the asset asks of its holders, and what they have of it."""
+    users = {holder.user_id for holder in holders.values() if holder.user_id is not None}
+    required, of_user = lookups.categories(db, asset.id, users)
+    return replace(asset, requirements=required), {
+        key: replace(holder, categories=of_user.get(holder.user_id or 0, frozenset()))
+        for key, holder in holders.items()
+    }

@@ -12,7 +12,6 @@ Owns the table ``asset_moves``.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -20,19 +19,17 @@ from sqlalchemy.engine import Connection
 from amp0.elements.hashes import Txid
 from amp0.server.ledger.units import CONFIRMED, GONE, MEMPOOL, PROMISED
 from amp0.server.policy.facts import Kind, Transfer
+from amp0.server.policy.lookups import some
 from amp0.server.store.asset_schema import asset_moves, asset_txs
+from amp0.server.store.composed import Query, among
 
 _moves, _txs = asset_moves, asset_txs
 
 
-def _among(name: str) -> sa.BindParameter[Any]:
-    return sa.bindparam(name, expanding=True)
-
-
 _OF_THESE = (
     (_moves.c.asset == sa.bindparam("asset"))
-    & _moves.c.account_id.in_(_among("accounts"))
-    & _moves.c.txid.not_in(_among("rivals"))
+    & _moves.c.account_id.in_(among("accounts"))
+    & _moves.c.txid.not_in(among("rivals"))
 )
 _SAME_TX = (_txs.c.txid == _moves.c.txid) & (_txs.c.asset == _moves.c.asset)
 # What was decided within two periods is looked at, by the index, and of that what confirmed within one or may still.
@@ -61,8 +58,10 @@ _OUTSTANDING = (
     )
 )
 _EITHER = sa.union_all(_RECENT, _OUTSTANDING).subquery()
-_SENT = sa.select(_EITHER.c.account_id, sa.func.sum(_EITHER.c.satoshi).label("satoshi")).group_by(_EITHER.c.account_id)
-_BURNS = (
+_SENT = Query(
+    sa.select(_EITHER.c.account_id, sa.func.sum(_EITHER.c.satoshi).label("satoshi")).group_by(_EITHER.c.account_id)
+)
+_BURNS = Query(
     sa.select(_moves.c.txid, _moves.c.account_id, _txs.c.burned)
     .join(_txs, _SAME_TX)
     .where(_OF_THESE, _moves.c.decided_at >= sa.bindparam("since"), _txs.c.burned > 0, _txs.c.state != GONE)
@@ -76,12 +75,12 @@ def sent_within(
     values = {
         "asset": asset,
         "accounts": sorted(accounts),
-        "rivals": sorted(without),
+        "rivals": some(without),
         "since": now - seconds,
         "look_back": now - 2 * seconds,
     }
     sent: dict[str, int] = {}
-    for row in db.execute(_SENT, values):
+    for row in _SENT(db, **values):
         holder = accounts[row.account_id]
         sent[holder] = sent.get(holder, 0) + int(row.satoshi)
     return sent
@@ -91,8 +90,8 @@ def burned_since(
     db: Connection, asset: int, accounts: Mapping[int, str], since: int, without: Collection[bytes]
 ) -> dict[str, int]:
     """Holder → what was burned from their accounts since a time. A burn is one holder's, whichever accounts it took."""
-    values = {"asset": asset, "accounts": sorted(accounts), "rivals": sorted(without), "since": since}
-    burns = {(accounts[row.account_id], bytes(row.txid)): int(row.burned) for row in db.execute(_BURNS, values)}
+    rows = _BURNS(db, asset=asset, accounts=sorted(accounts), rivals=some(without), since=since)
+    burns = {(accounts[row.account_id], bytes(row.txid)): int(row.burned) for row in rows}
     burned: dict[str, int] = {}
     for (holder, _), satoshi in burns.items():
         burned[holder] = burned.get(holder, 0) + satoshi

@@ -1,6 +1,4 @@
-"""The questions of :mod:`~amp0.server.policy.gather` to the database.
-
-Statements are composed once: doing it each time costs more than running them. ``rivals`` are transactions that count as
+"""The questions of :mod:`~amp0.server.policy.gather` to the database. ``rivals`` are transactions that count as
 if they had never been signed, and their inputs as unspent.
 """
 
@@ -29,12 +27,14 @@ from amp0.server.store.asset_schema import (
     treasury_addresses,
     user_gaids,
 )
+from amp0.server.store.composed import Query, among, at
 
 _out = asset_outputs
 
 
-def _among(name: str) -> sa.BindParameter[Any]:
-    return sa.bindparam(name, expanding=True)
+def some(txids: Collection[bytes]) -> list[bytes]:
+    """Txids for a list that must not be empty; no transaction has an empty one."""
+    return sorted(txids) or [b""]
 
 
 # --- assets --------------------------------------------------------------------------------------------------------
@@ -45,11 +45,12 @@ _ASSET_COLUMNS = (
     assets.c.authorization_endpoint,
 )  # fmt: skip
 # Deleted ones too: deleting an asset is no way to loosen its rules.
-_BY_ID: sa.Select[Any] = sa.select(*_ASSET_COLUMNS).where(
-    assets.c.asset_id.in_(_among("ids")) | assets.c.token_id.in_(_among("ids")), assets.c.state != "failed"
+_BY_ID = Query(
+    sa.select(*_ASSET_COLUMNS).where(
+        assets.c.asset_id.in_(among("ids")) | assets.c.token_id.in_(among("ids")), assets.c.state != "failed"
+    )
 )
-_BY_ROW: sa.Select[Any] = sa.select(*_ASSET_COLUMNS).where(assets.c.id.in_(_among("rows")), assets.c.state != "failed")
-_REQUIREMENTS = sa.select(category_assets.c.category_id).where(category_assets.c.asset == sa.bindparam("asset"))
+_BY_ROW = Query(sa.select(*_ASSET_COLUMNS).where(assets.c.id.in_(among("rows")), assets.c.state != "failed"))
 
 
 def assets_with(db: Connection, ids: Collection[bytes]) -> list[Asset]:
@@ -57,7 +58,7 @@ def assets_with(db: Connection, ids: Collection[bytes]) -> list[Asset]:
     if not ids:
         return []
     found = []
-    for row in db.execute(_BY_ID, {"ids": list(ids)}):
+    for row in _BY_ID(db, ids=list(ids)):
         if row.asset_id in ids:
             found.append(_asset(row, is_token=False))
         if row.token_id is not None and row.token_id in ids:
@@ -69,7 +70,7 @@ def assets_of(db: Connection, units: Collection[Unit]) -> list[Asset]:
     """The assets of these units."""
     if not units:
         return []
-    rows = db.execute(_BY_ROW, {"rows": sorted({unit.asset for unit in units})}).all()
+    rows = _BY_ROW(db, rows=sorted({unit.asset for unit in units}))
     return [_asset(row, unit.is_token) for row in rows for unit in sorted(units) if unit.asset == row.id]
 
 
@@ -88,34 +89,38 @@ def _asset(row: sa.Row[Any], is_token: bool) -> Asset:
     )
 
 
-def requirements(db: Connection, asset: int) -> frozenset[int]:
-    """The categories that a holder of the asset is in."""
-    return frozenset(db.execute(_REQUIREMENTS, {"asset": asset}).scalars())
-
-
 # --- outpoints -----------------------------------------------------------------------------------------------------
 
-_black = blacklisted_outputs
-_BLACKLISTED = sa.select(_black.c.prev_txid, _black.c.prev_vout, _black.c.asset).where(
-    outpoints.is_one_of(_black.c.prev_txid, _black.c.prev_vout)
+_black, _claims = blacklisted_outputs, schema.outpoint_claims
+_HELD = Query(
+    sa.select(
+        _out.c.txid, _out.c.vout, _out.c.asset, _out.c.is_token, _out.c.satoshi, _out.c.acquired_at,
+        _out.c.script_pubkey,
+    ).where(outpoints.is_one_of(_out.c.txid, _out.c.vout))
+)  # fmt: skip
+_NOTED = Query(
+    sa.union_all(
+        sa.select(_black.c.prev_txid, _black.c.prev_vout, _black.c.asset, sa.literal(b"").label("holder")).where(
+            outpoints.is_one_of(_black.c.prev_txid, _black.c.prev_vout)
+        ),
+        sa.select(_claims.c.prev_txid, _claims.c.prev_vout, sa.literal(0), _claims.c.txid).where(
+            outpoints.is_one_of(_claims.c.prev_txid, _claims.c.prev_vout)
+        ),
+    )
 )
-_claims = schema.outpoint_claims
-_RIVALS = sa.select(_claims.c.txid).distinct().where(outpoints.is_one_of(_claims.c.prev_txid, _claims.c.prev_vout))
 
 
-def blacklisted(db: Connection, prevouts: Sequence[OutPoint]) -> set[tuple[OutPoint, int]]:
-    """Which of the outpoints are blacklisted, with the row of the asset."""
-    if not prevouts:
-        return set()
-    rows = db.execute(_BLACKLISTED, outpoints.these(prevouts))
-    return {(OutPoint(Txid(row.prev_txid), row.prev_vout), row.asset) for row in rows}
+def held_at(db: Connection, prevouts: Sequence[OutPoint]) -> Sequence[sa.Row[Any]]:
+    """What the ledger has at these outpoints; several rows where a sealed output may hold several things."""
+    return _HELD(db, **at(prevouts)) if prevouts else ()
 
 
-def rivals(db: Connection, prevouts: Sequence[OutPoint]) -> frozenset[bytes]:
-    """Transactions signed earlier that hold one of the outpoints; one that is signed now takes their place."""
-    if not prevouts:
-        return frozenset()
-    return frozenset(map(bytes, db.execute(_RIVALS, outpoints.these(prevouts)).scalars()))
+def noted_at(db: Connection, prevouts: Sequence[OutPoint]) -> tuple[set[tuple[OutPoint, int]], frozenset[bytes]]:
+    """Which of the outpoints are blacklisted, with the row of the asset; and which transactions, signed earlier, hold
+    one of them: one that is signed now takes their place."""
+    rows = _NOTED(db, **at(prevouts)) if prevouts else ()
+    blacklisted = {(OutPoint(Txid(row.prev_txid), row.prev_vout), row.asset) for row in rows if not row.holder}
+    return blacklisted, frozenset(bytes(row.holder) for row in rows if row.holder)
 
 
 # --- who is who ----------------------------------------------------------------------------------------------------
@@ -124,26 +129,35 @@ _acc, _adr, _usr, _gaid = schema.accounts, schema.addresses, registered_users, u
 _WHO = (_acc.c.id, _acc.c.type, _acc.c.receiving_id, _usr.c.id.label("user_id"), _usr.c.is_frozen)
 _IS_USERS = (_gaid.c.account_id == _acc.c.id) & (_gaid.c.issuer_id == sa.bindparam("issuer"))
 _IS_ALIVE = (_usr.c.id == _gaid.c.user_id) & _usr.c.deleted_at.is_(None)
-_AT_SCRIPTS: sa.Select[Any] = (
+_AT_SCRIPTS = Query(
     sa.select(_adr.c.script_pubkey, *_WHO)
     .select_from(_adr)
     .join(_acc, _acc.c.id == _adr.c.account_id)
     .join(_gaid, _IS_USERS, isouter=True)
     .join(_usr, _IS_ALIVE, isouter=True)
-    .where(_adr.c.script_pubkey.in_(_among("scripts")))
+    .where(_adr.c.script_pubkey.in_(among("scripts")))
 )
-_OF_ACCOUNTS: sa.Select[Any] = (
+_OF_ACCOUNTS = Query(
     sa.select(*_WHO)
     .select_from(_acc)
     .join(_gaid, _IS_USERS, isouter=True)
     .join(_usr, _IS_ALIVE, isouter=True)
-    .where(_acc.c.id.in_(_among("accounts")))
+    .where(_acc.c.id.in_(among("accounts")))
 )
-_TREASURY = sa.select(treasury_addresses.c.script_pubkey, treasury_addresses.c.removed_at).where(
-    treasury_addresses.c.script_pubkey.in_(_among("scripts")), treasury_addresses.c.asset == sa.bindparam("asset")
+_TREASURY = Query(
+    sa.select(treasury_addresses.c.script_pubkey, treasury_addresses.c.removed_at).where(
+        treasury_addresses.c.script_pubkey.in_(among("scripts")), treasury_addresses.c.asset == sa.bindparam("asset")
+    )
 )
-_CATEGORIES = sa.select(category_users.c.category_id, category_users.c.user_id).where(
-    category_users.c.user_id.in_(_among("users")), category_users.c.category_id.in_(_among("categories"))
+_CATEGORIES = Query(
+    sa.select(category_assets.c.category_id, category_users.c.user_id)
+    .select_from(category_assets)
+    .join(
+        category_users,
+        (category_users.c.category_id == category_assets.c.category_id) & category_users.c.user_id.in_(among("users")),
+        isouter=True,
+    )
+    .where(category_assets.c.asset == sa.bindparam("asset"))
 )
 
 
@@ -160,7 +174,7 @@ def accounts_at(db: Connection, issuer: int, scripts: Collection[bytes]) -> dict
     """Script → whose it is, of those that are addresses of accounts here."""
     if not scripts:
         return {}
-    rows = db.execute(_AT_SCRIPTS, {"issuer": issuer, "scripts": sorted(scripts)})
+    rows = _AT_SCRIPTS(db, issuer=issuer, scripts=sorted(scripts))
     return {bytes(row.script_pubkey): _account(row) for row in rows}
 
 
@@ -168,7 +182,7 @@ def accounts_of(db: Connection, issuer: int, account_ids: Collection[int]) -> li
     """Who these accounts are."""
     if not account_ids:
         return []
-    rows = db.execute(_OF_ACCOUNTS, {"issuer": issuer, "accounts": sorted(account_ids)})
+    rows = _OF_ACCOUNTS(db, issuer=issuer, accounts=sorted(account_ids))
     return [_account(row) for row in rows]
 
 
@@ -182,39 +196,41 @@ def treasury(db: Connection, asset: int, scripts: Collection[bytes]) -> dict[byt
     """Those scripts that are or were the treasury's → whether they still are."""
     if not scripts:
         return {}
-    rows = db.execute(_TREASURY, {"asset": asset, "scripts": sorted(scripts)})
+    rows = _TREASURY(db, asset=asset, scripts=sorted(scripts))
     return {bytes(row.script_pubkey): row.removed_at is None for row in rows}
 
 
-def categories(db: Connection, required: Collection[int], users: Collection[int]) -> dict[int, frozenset[int]]:
-    """User → those of the required categories that they are in."""
-    if not required or not users:
-        return {}
+def categories(db: Connection, asset: int, users: Collection[int]) -> tuple[frozenset[int], dict[int, frozenset[int]]]:
+    """The categories that a holder of the asset is in; and of these users, who is in which of them."""
+    rows = _CATEGORIES(db, asset=asset, users=sorted(users) or [0])
     found: dict[int, set[int]] = {}
-    for row in db.execute(_CATEGORIES, {"users": sorted(users), "categories": sorted(required)}):
-        found.setdefault(row.user_id, set()).add(row.category_id)
-    return {user: frozenset(of_user) for user, of_user in found.items()}
+    for row in rows:
+        if row.user_id is not None:
+            found.setdefault(row.user_id, set()).add(row.category_id)
+    return frozenset(row.category_id for row in rows), {user: frozenset(of_user) for user, of_user in found.items()}
 
 
 # --- what holders have ---------------------------------------------------------------------------------------------
 
-_ALL_ACCOUNTS = sa.select(_gaid.c.account_id, _gaid.c.user_id).where(
-    _gaid.c.issuer_id == sa.bindparam("issuer"), _gaid.c.user_id.in_(_among("users"))
+_ALL_ACCOUNTS = Query(
+    sa.select(_gaid.c.account_id, _gaid.c.user_id).where(
+        _gaid.c.issuer_id == sa.bindparam("issuer"), _gaid.c.user_id.in_(among("users"))
+    )
 )
 _IS_HELD = (
     (_out.c.asset == sa.bindparam("asset"))
     & (_out.c.is_token == 0)
     & (_out.c.state != GONE)
-    & (_out.c.spent_by.is_(None) | _out.c.spent_by.in_(_among("rivals")))
-    & _out.c.txid.not_in(_among("rivals"))
+    & (_out.c.spent_by.is_(None) | _out.c.spent_by.in_(among("rivals")))
+    & _out.c.txid.not_in(among("rivals"))
 )
-_BALANCES = (
+_BALANCES = Query(
     sa.select(
         _out.c.account_id,
         sa.func.coalesce(sa.func.sum(_out.c.satoshi), 0).label("satoshi"),
         (sa.func.count() - sa.func.count(_out.c.satoshi)).label("sealed"),
     )
-    .where(_IS_HELD, _out.c.account_id.in_(_among("accounts")))
+    .where(_IS_HELD, _out.c.account_id.in_(among("accounts")))
     .group_by(_out.c.account_id)
 )
 _HOLDERS = (
@@ -228,7 +244,7 @@ _HOLDERS = (
     .where(_IS_HELD, _out.c.account_id.is_not(None), sa.or_(_out.c.satoshi > 0, _out.c.satoshi.is_(None)))
     .limit(sa.bindparam("most"))
 )
-_COUNT_HOLDERS = sa.select(sa.func.count()).select_from(_HOLDERS.subquery())
+_COUNT_HOLDERS = Query(sa.select(sa.func.count()).select_from(_HOLDERS.subquery()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,14 +260,14 @@ def holders_accounts(db: Connection, issuer: int, parties: Iterable[Party]) -> d
     accounts = {party.account_id: party.holder for party in parties if party.account_id is not None}
     users = {party.user_id: party.holder for party in parties if party.user_id is not None}
     if users:
-        for row in db.execute(_ALL_ACCOUNTS, {"issuer": issuer, "users": sorted(users)}):
+        for row in _ALL_ACCOUNTS(db, issuer=issuer, users=sorted(users)):
             accounts[row.account_id] = users[row.user_id]
     return accounts
 
 
 def balances(db: Connection, asset: int, accounts: Mapping[int, str], without: Collection[bytes]) -> dict[str, Holding]:
     """Holder → what their accounts hold."""
-    rows = db.execute(_BALANCES, {"asset": asset, "accounts": sorted(accounts), "rivals": sorted(without)})
+    rows = _BALANCES(db, asset=asset, accounts=sorted(accounts), rivals=some(without))
     found = dict.fromkeys(accounts.values(), Holding())
     for row in rows:
         before = found[accounts[row.account_id]]
@@ -263,5 +279,5 @@ def balances(db: Connection, asset: int, accounts: Mapping[int, str], without: C
 
 def count_holders(db: Connection, asset: Asset, without: Collection[bytes], most: int) -> int:
     """How many identities hold the asset, counted up to ``most``. This one does grow with the register."""
-    parameters = {"asset": asset.id, "issuer": asset.issuer_id, "rivals": sorted(without), "most": most}
-    return int(db.execute(_COUNT_HOLDERS, parameters).scalar_one())
+    ((count,),) = _COUNT_HOLDERS(db, asset=asset.id, issuer=asset.issuer_id, rivals=some(without), most=most)
+    return int(count)
