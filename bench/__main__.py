@@ -10,11 +10,12 @@ from rich.console import Console
 
 from bench import floors, report
 from bench.capacity import capacity
+from bench.distribution import distribution
 from bench.others import watched
 from bench.rows import ROWS, SCANNED, Bench, Row
 from bench.world import world
 
-EVERYTHING = {**ROWS, "capacity": capacity}
+EVERYTHING = {**ROWS, "capacity": capacity, "distribution": distribution}
 """Name for ``--only`` → the function that measures one or more rows."""
 
 

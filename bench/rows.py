@@ -50,7 +50,7 @@ class Target:
 
 @dataclass
 class Row:
-    """One measurement. Milliseconds unless ``unit`` says otherwise; floors are for one thread."""
+    """One measurement. Milliseconds unless ``unit`` says otherwise; floors are for one thread, or for ``threads``."""
 
     name: str
     ours: Samples
@@ -60,6 +60,7 @@ class Row:
     floors: Floors | None = None
     unit: str = "ms"
     note: str = ""
+    threads: int = 1
     others: float | None = None
     """The share of all cores that somebody else used while this was measured."""
 
@@ -71,7 +72,7 @@ class Row:
     @property
     def floor_here(self) -> float | None:
         """The task's floor on this machine, in this run."""
-        return self.floors.task(self.task) if self.task and self.floors else None
+        return self.floors.task(self.task) / self.threads if self.task and self.floors else None
 
     @property
     def faster_floor(self) -> float | None:
