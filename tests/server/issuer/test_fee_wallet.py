@@ -148,6 +148,6 @@ def test_a_reorganisation_takes_a_deposit_back_and_another_block_brings_it_again
 def test_a_deposit_that_vanishes_is_gone(house: House) -> None:
     (txid,) = house.fund(5_000, confirm=False)
     with house.chain.lock:
-        house.chain.mempool.remove(txid)
+        house.chain._forget(house.chain.mempool.remove(txid))
     house.sync()
     assert house.funds() == Funds(0, 0, 0)

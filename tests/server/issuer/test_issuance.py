@@ -457,13 +457,60 @@ def test_an_issuance_that_was_given_up_and_comes_up_after_all_is_managed(house: 
     assert _asset(house).state == assets.SENT
     assert house.issue(key="one").txid == str(_asset(house).issue_txid)
     assert house.funds().promised == 0
+    outs = asset_schema.asset_outputs
+    with house.store.snapshot() as db:
+        assert db.execute(sa.select(outs.c.satoshi, outs.c.state)).all() == [(10_000, 1)]
+
+
+def test_what_the_chain_had_once_is_not_given_up_on_a_word(house: House) -> None:
+    """Its units may be with holders, and with the asset its rules would go."""
+    issued = house.issue(key="one")
+    with house.chain.lock:
+        house.chain._forget(house.chain.mempool.remove(Txid(issued.txid)))
+    house.sync()
+    house.refuses = "bad-txns-whatever"
+    house.now += 60
+    Upkeep(house.desk).run()
+    assert _asset(house).state == assets.SIGNED
+    house.refuses = None
+    assert house.issue(key="one") == issued
+
+
+def test_an_issuance_of_a_deposit_that_vanished_waits_for_it(house: House) -> None:
+    issued = house.issue(key="one")
+    entry = house.chain.entry(Txid(issued.txid))
+    assert entry is not None
+    deposit = house.chain.entry(entry.tx.vin[0].prevout.txid())
+    assert deposit is not None
+    depth = house.chain.height - (deposit.height or 0) + 1
+    house.chain.reorg(depth, blocks=depth + 1)
+    _forget_with_children(house, deposit.txid)
+    house.sync()
+    house.now += 60
+    Upkeep(house.desk).run()
+    assert _asset(house).state == assets.SIGNED
+    house.chain.submit(deposit.tx)
+    house.mine()
+    Upkeep(house.desk).run()
+    house.mine()
+    assert _asset(house).state == assets.SENT
+    assert house.issue(key="one") == issued
+
+
+def _forget_with_children(house: House, txid: Txid) -> None:
+    with house.chain.lock:
+        waiting = list(house.chain.mempool.entries.values())
+        for entry in waiting:
+            if any(txin.prevout.txid() == txid for txin in entry.tx.vin):
+                _forget_with_children(house, entry.txid)
+        if txid in house.chain.mempool.entries:
+            house.chain._forget(house.chain.mempool.remove(txid))
 
 
 def test_an_issuance_that_falls_out_of_the_mempool_is_sent_again(house: House) -> None:
     issued = house.issue(key="one")
     with house.chain.lock:
-        house.chain.mempool.remove(Txid(issued.txid))
-        house.chain._entries.pop(Txid(issued.txid), None)
+        house.chain._forget(house.chain.mempool.remove(Txid(issued.txid)))
     house.sync()
     assert _asset(house).state == assets.SIGNED
     assert house.funds() == Funds(150_000, 0, 100_000), "its coins are promised still"

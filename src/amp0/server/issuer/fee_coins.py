@@ -144,13 +144,16 @@ def release(db: Connection, txid: Txid) -> None:
 
 
 def is_lost(db: Connection, tx: Transaction) -> bool:
-    """Whether a coin that a transaction spends was spent by another one, or never came to be."""
-    spent = _known(db, [txin.prevout for txin in tx.vin])
+    """Whether a coin that a transaction spends was spent by another one, or was to come from an issuance that was given
+    up. A deposit that vanished may come back, and is not lost."""
+    issued = asset_schema.assets
+    given_up = sa.select(issued.c.id).where(issued.c.issue_txid == _coins.c.txid, issued.c.state == assets.FAILED)
+    query = sa.select(_coins.c.spent_by, given_up.exists().label("given_up"))
     rows = db.execute(
-        sa.select(_coins.c.spent_by, _coins.c.state).where(outpoints.is_one_of(_coins.c.txid, _coins.c.vout)),
-        outpoints.these(spent),
+        query.where(outpoints.is_one_of(_coins.c.txid, _coins.c.vout)),
+        outpoints.these(txin.prevout for txin in tx.vin),
     )
-    return any(row.state == GONE or row.spent_by != bytes(tx.txid()) for row in rows)
+    return any(row.given_up or row.spent_by != bytes(tx.txid()) for row in rows)
 
 
 def funds(db: Connection) -> Funds:

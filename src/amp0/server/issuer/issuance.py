@@ -34,7 +34,7 @@ from amp0.server.issuer.fee_wallet import BuiltIssuance, FeeCoin, Place, Wanted
 from amp0.server.issuer.refusals import OperationRefused, WrongFields
 from amp0.server.ledger import book
 from amp0.server.refusal import BroadcastRefused, ChainUnavailable, FeeWalletEmpty
-from amp0.server.store import asset_schema
+from amp0.server.store import asset_schema, schema
 from amp0.wallet.issuance import Contract
 
 log = logging.getLogger("amp0.server.issuer")
@@ -355,10 +355,13 @@ _WAITS = (
 
 
 def _is_final(db: Connection, tx: Transaction, text: str) -> bool:
-    if not any(reason in text.lower() for reason in _FOR_NOW):
+    if fee_coins.is_lost(db, tx):
         return True
-    # Its inputs may be missing for a moment only, but not when one was spent otherwise.
-    return fee_coins.is_lost(db, tx)
+    seen = sa.select(schema.transactions.c.txid).where(schema.transactions.c.txid == bytes(tx.txid()))
+    if db.execute(seen).first() is not None:
+        # The chain had it before, and units of the asset may be with holders: no word of one node ends that.
+        return False
+    return not any(reason in text.lower() for reason in _FOR_NOW)
 
 
 def answer(desk: Desk, asset: AssetRow) -> Issued:
