@@ -24,13 +24,14 @@ from amp0.protocol import preflight as wire
 from amp0.protocol import rpc
 from amp0.protocol.issuer_policy import Reason
 from amp0.server.attempts import Attempts
-from amp0.server.policy.preflight import Preflights, Sender, by_policy
+from amp0.server.policy.preflight import Preflights, Sender, _amount, by_policy
 from amp0.server.refusal import InvalidRequest, PolicyRefused, SessionExpired, TooManyAttempts, UnknownAccount
 from amp0.server.store import asset_schema as tables
 from amp0.server.store import schema
 from tests.server.cosigning import LBTC, OTHER, STRANGER, Account, Payment
 from tests.server.policy.market import DAY, TREASURY, Managed, Market
 from tests.server.talking import NETWORK, CallError, Wallet, World, in_world
+from tests.vectors import load
 
 ALLOWANCE = 1_000
 
@@ -527,6 +528,20 @@ def test_without_proofs_the_nonces_tell(venue: Venue, market: Market, alice: Acc
     for wrong in (nonces[:-1], [*nonces, ""], ["zz" * 32, *nonces[1:]], ["", *nonces[1:]]):
         with pytest.raises(InvalidRequest):
             venue.ask(alice, pset=bare, blinding_nonces=wrong)
+
+
+@pytest.mark.parametrize("case", load("lwk-0.19.json")["spends"]["cases"], ids=lambda case: case["name"])
+def test_the_amounts_that_lwk_states_are_proven_the_same_way(case: dict[str, Any]) -> None:
+    """The proofs are enough; the nonces, where they are needed, tell the same."""
+    outputs = wire.slim(Pset(case["pset"])).outputs()
+    stated = [_amount(i, output, "") for i, output in enumerate(outputs)]
+    assert [(one.satoshi, one.asset) for one in stated] == [(one.amount(), one.asset_bytes) for one in outputs]
+    proofs = {f.O_VALUE_PROOF, f.O_ASSET_PROOF}
+    bare = [
+        PsetOutput({k: v for k, v in one.fields.items() if k not in proofs}) for one in Pset(case["pset"]).outputs()
+    ]
+    nonces = case["blinding_nonces"]
+    assert [_amount(i, output, nonces[i]) for i, output in enumerate(bare)] == stated
 
 
 def test_an_output_that_is_not_blinded_yet_is_taken_as_stated(
