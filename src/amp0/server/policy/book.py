@@ -9,22 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from amp0.server.policy.rules import MAX_PARAMETERS, IssuerBurn, Rule, UnknownRule, WrongParameters, parameters, parse
+from amp0.server.policy.rules import MAX_PARAMETERS, IssuerBurn, Rule, UnknownRule, WrongParameters, parse
 from amp0.server.store.asset_schema import asset_rules
 from amp0.server.store.composed import Query
 
 log = logging.getLogger("amp0.server.policy")
-
-MAX_RULES = 500
-"""Rules of one asset that may be in force."""
 
 _IN_FORCE = Query(
     sa.select(asset_rules.c.id, asset_rules.c.tag, asset_rules.c.parameters, asset_rules.c.created_at)
@@ -36,16 +31,6 @@ _IN_FORCE = Query(
 def rules(db: Connection, asset: int) -> tuple[Rule, ...]:
     """The rules in force of the asset with this row number, in the order in which they were set."""
     return tuple(_read(row.tag, row.parameters, row.created_at) for row in _IN_FORCE(db, asset=asset))
-
-
-def checked(tag: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters in the one form in which they are kept. Raises :class:`~amp0.server.policy.rules.WrongParameters`."""
-    return parameters(parse(tag, values))
-
-
-def count(db: Connection, asset: int) -> int:
-    """How many rules are in force."""
-    return len(_IN_FORCE(db, asset=asset))
 
 
 @lru_cache(maxsize=4096)
