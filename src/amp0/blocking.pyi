@@ -576,6 +576,8 @@ class IssuerClient:
         """An asset in figures."""
     def token(self) -> str:
         """The token that calls are made with: a secret, for other tools' ``Authorization: token <TOKEN>``."""
+    def treasury_address(self, treasury: Treasury) -> str:
+        """A new address of the treasury's wallet, to issue to; the server is not told of it."""
     def treasury_addresses(self, asset_uuid: str) -> list[str]:
         """Addresses of the issuer's own wallet: what they hold is treasury, and holders may send to them."""
     def try_rule(self, asset_uuid: str, tag: str, parameters: Mapping[str, Any] | None = None) -> Trial:

@@ -72,7 +72,6 @@ def issue(
             --pubkey 02… --amount 1000000 --tokens 1 \\
             --username issuer --node-auth-file ~/.elements/liquidv1/.cookie
     """
-    import asyncio
     import secrets
 
     from amp0.errors import ConnectionFailed
@@ -80,20 +79,19 @@ def issue(
 
     if node is None and (destination is None or (tokens and token_destination is None)):
         raise click.UsageError("give --destination (and --token-destination), or --node-auth-file for addresses of it")
-    if node is not None:
-        treasury = node.treasury
-        destination = destination or asyncio.run(treasury.new_address())
-        if tokens:
-            token_destination = token_destination or asyncio.run(treasury.new_address())
-    assert destination is not None
-    request = Issue(
-        name=name, amount=amount, destination_address=destination, domain=domain, ticker=ticker, pubkey=pubkey,
-        precision=precision, is_confidential=confidential, is_reissuable=tokens is not None,
-        reissuance_amount=tokens, reissuance_address=token_destination if tokens else None,
-        transfer_restricted=not tracked,
-    )  # fmt: skip
     chosen = key or secrets.token_hex(16)
     with login.open() as client:
+        if node is not None:
+            destination = destination or client.treasury_address(node.treasury)
+            if tokens:
+                token_destination = token_destination or client.treasury_address(node.treasury)
+        assert destination is not None
+        request = Issue(
+            name=name, amount=amount, destination_address=destination, domain=domain, ticker=ticker, pubkey=pubkey,
+            precision=precision, is_confidential=confidential, is_reissuable=tokens is not None,
+            reissuance_amount=tokens, reissuance_address=token_destination if tokens else None,
+            transfer_restricted=not tracked,
+        )  # fmt: skip
         try:
             login.show(client.issue(request, idempotency_key=chosen))
         except ConnectionFailed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from amp0.cli.issuer_login import Login, asset_argument, login_options, uuid_of
+from amp0.cli.issuer_login import Login, asset_argument, login_options, plain, uuid_of
 
 _user = click.argument("user", type=click.IntRange(min=1))
 _category = click.argument("category", type=click.IntRange(min=1))
@@ -108,7 +108,7 @@ def list_gaids(login: Login, user: int) -> None:
         login.show(found)
     else:
         for gaid in found:
-            click.echo(gaid)
+            click.echo(plain(gaid))
 
 
 @user.command("add-gaid")

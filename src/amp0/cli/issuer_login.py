@@ -46,14 +46,14 @@ class Login:
         """A list as a table of some columns, one thing as names and values; all of it with ``--json``."""
         import msgspec
 
-        plain = msgspec.to_builtins(value)
+        rows = msgspec.to_builtins(value)
         if self.as_json:
-            print_json(plain)
-        elif isinstance(plain, list):
+            print_json(rows)
+        elif isinstance(rows, list):
             heads = ["satoshi" if name in ("amount", "balance", "reissuance_amount") else name for name in columns]
-            print_table(heads, [[_text(row.get(name)) for name in columns] for row in plain])
+            print_table(heads, [[plain(row.get(name)) for name in columns] for row in rows])
         else:
-            print_facts([(name, _text(one)) for name, one in plain.items()])
+            print_facts([(name, plain(one)) for name, one in rows.items()])
 
     def done(self, text: str, **facts: object) -> None:
         """Something happened that has no answer of its own."""
@@ -143,14 +143,14 @@ def told(progress: Progress) -> None:
     note(f"{progress.step}: {progress.text}" + (f"  {progress.txid}" if progress.txid else ""))
 
 
-def _text(value: object) -> object:
+def plain(value: object) -> object:
     """A value for people. Names come from anywhere: nothing in them may steer the terminal."""
     if isinstance(value, str):
         return "".join(character if character.isprintable() else " " for character in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(str(_text(one)) for one in value) or None
+        return ", ".join(str(plain(one)) for one in value) or None
     if isinstance(value, dict):
-        return ", ".join(f"{name}={_text(one)}" for name, one in value.items()) or None
+        return ", ".join(f"{name}={plain(one)}" for name, one in value.items()) or None
     return value

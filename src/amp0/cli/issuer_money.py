@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from amp0.cli.issuer_login import Login, Node, asset_argument, login_options, node_options, told, uuid_of
+from amp0.cli.issuer_login import Login, Node, asset_argument, login_options, node_options, plain, told, uuid_of
 
 _assignment = click.argument("assignment", type=click.IntRange(min=1))
 _addresses = click.argument("addresses", metavar="ADDRESS…", nargs=-1, required=True)
@@ -156,7 +156,7 @@ def list_addresses(login: Login, asset: str) -> None:
         login.show(found)
     else:
         for address in found:
-            click.echo(address)
+            click.echo(plain(address))
 
 
 @treasury.command("add")

@@ -98,6 +98,10 @@ class _Walk:
 class Operations(AssetCalls, MoneyCalls):
     """The walks over the calls."""
 
+    async def treasury_address(self, treasury: Treasury) -> str:
+        """A new address of the treasury's wallet, to issue to; the server is not told of it."""
+        return await treasury.new_address()
+
     async def distribute(
         self,
         asset_uuid: str,

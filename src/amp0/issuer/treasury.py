@@ -43,6 +43,9 @@ class Treasury(Protocol):
     async def check(self) -> None:
         """Raise an error of ours when the wallet cannot be used now."""
 
+    async def new_address(self) -> str:
+        """A new confidential address of the wallet, for issuances to pay to."""
+
     async def missing(self, outpoints: Sequence[Outpoint]) -> list[Outpoint]:
         """Those of some outputs that the wallet does not have to spend."""
 
@@ -114,6 +117,13 @@ class NodeTreasury:
         if not isinstance(progress, Decimal | int) or progress < Decimal("0.999"):
             raise BackendUnavailable("the node is still catching up with the chain; try again when it has")
 
+    async def new_address(self) -> str:
+        """With ``getnewaddress``."""
+        address = await self._call("getnewaddress", "", "bech32")
+        if not isinstance(address, str):
+            raise BackendUnavailable("the node's answer to getnewaddress is out of shape")
+        return address
+
     async def missing(self, outpoints: Sequence[Outpoint]) -> list[Outpoint]:
         """Those that ``listunspent`` does not list."""
         rows = _rows(await self._call("listunspent", 0), ChangeOutput)
@@ -172,13 +182,6 @@ class NodeTreasury:
     async def issuances(self, asset_id: str) -> list[IssuanceEntry]:
         """From ``listissuances``."""
         return _rows(await self._call("listissuances", asset_id), IssuanceEntry)
-
-    async def new_address(self) -> str:
-        """A new confidential address of the wallet, for issuances to pay to."""
-        address = await self._call("getnewaddress", "", "bech32")
-        if not isinstance(address, str):
-            raise BackendUnavailable("the node's answer to getnewaddress is out of shape")
-        return address
 
     async def _sent(self) -> list[_Sent]:
         """Everything the wallet ever sent that may confirm, or has."""

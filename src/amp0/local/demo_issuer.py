@@ -6,7 +6,6 @@ this server; and a stranger, whom the asset must not reach.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -89,7 +88,9 @@ def _issue(
     )
     issuer = closing.enter_context(IssuerClient(stack.api_url, "bonds", password))
     addresses = [
-        day.ask("node", f"an address of the treasury, for the {what}", lambda: _address(treasury), _short)
+        day.ask(
+            "node", f"an address of the treasury, for the {what}", lambda: issuer.treasury_address(treasury), _short
+        )
         for what in ("units", "reissuance token")
     ]
     pubkey = ExtendedKey.from_seed(secrets.token_bytes(32), main=False).public_key.hex()
@@ -315,10 +316,6 @@ def _miner(stack: Stack) -> Callable[[Progress], None]:
             stack.dev.mine(FINAL)
 
     return heard
-
-
-def _address(treasury: NodeTreasury) -> str:
-    return asyncio.run(treasury.new_address())
 
 
 def _short(address: str) -> str:
