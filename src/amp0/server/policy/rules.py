@@ -68,8 +68,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether an asset never allows more with this rule than without it."""
 
     def verdict(self, transfer: Transfer) -> Iterator[Reason]:
-        """The reasons against a transfer."""
-        raise NotImplementedError
+        """The reasons against a transfer. A rule that says nothing itself refuses."""
+        yield reason(transfer.asset, why.UNKNOWN_RULE)
 
     def waives(self, transfer: Transfer, one: Reason) -> bool:
         """Whether this rule takes back another rule's reason."""
@@ -405,10 +405,6 @@ class UnknownRule(Rule, frozen=True):
     """Stands where the database has a rule that cannot be understood: nothing passes it."""
 
     TAG: ClassVar[str] = "unknown_rule"
-
-    def verdict(self, transfer: Transfer) -> Iterator[Reason]:
-        """The reasons against a transfer."""
-        yield reason(transfer.asset, why.UNKNOWN_RULE)
 
 
 SETTABLE: Mapping[str, type[Rule]] = {
