@@ -568,6 +568,17 @@ def test_one_output_spent_twice_is_no_transaction(venue: Venue, market: Market, 
             venue.ask(alice, pset=str(wrong))
 
 
+def test_more_than_a_transaction_can_have_is_not_looked_at(
+    venue: Venue, market: Market, share: Managed, alice: Account
+) -> None:
+    pset = pset_of(market.send([market.fund(alice, share)], (alice, share, 100)))
+    first = pset.inputs()[0]
+    many = [PsetInput({**first.fields, f.I_OUTPUT_INDEX: n.to_bytes(4, "little")}) for n in range(257)]
+    for inputs, outputs in ((many, pset.outputs()), (pset.inputs(), pset.outputs()[:1] * 257)):
+        with pytest.raises(InvalidRequest, match="at most 256 inputs"):
+            venue.ask(alice, pset=str(Pset.of(pset.fields, inputs, outputs)))
+
+
 def test_many_small_coins_are_no_burden(
     venue: Venue, market: Market, share: Managed, alice: Account, bob: Account
 ) -> None:

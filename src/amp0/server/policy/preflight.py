@@ -32,7 +32,7 @@ from sqlalchemy.engine import Connection
 
 from amp0.elements import wally
 from amp0.elements.address import Address
-from amp0.elements.confidential import run_parallel, unblind_with_nonce
+from amp0.elements.confidential import MAX_INPUTS, run_parallel, unblind_with_nonce
 from amp0.elements.hashes import Txid, asset_id_to_bytes, asset_id_to_str
 from amp0.elements.pset import Pset, PsetOutput
 from amp0.elements.pset_fields import O_ASSET_PROOF, O_VALUE_PROOF
@@ -60,8 +60,6 @@ _TOKEN = re.compile(r"(GA[0-9A-Za-z]{1,40})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})"
 _NONCE = re.compile(r"(?:[0-9a-fA-F]{64})?")
 _ISSUER_DECIDES = "the asset's issuer is asked when this is signed, and may still refuse"
 _NOT_ENOUGH = "this account has {held} satoshi of this asset that it could send now, not {wanted}"
-_MOST_COINS = 256
-"""Inputs of one transaction."""
 _NOT_OURS = "Input {} spends nothing of this wallet that this server knows; a pre-flight is for the wallet's own coins"
 
 
@@ -165,7 +163,7 @@ class Preflights:
                 judged = self._judge_transfers(db, sender, targets)
         else:
             pset = self._parse(request.pset or "")
-            self.attempts.failed(key, len(pset.outputs()))
+            self.attempts.failed(key, min(len(pset.outputs()), MAX_INPUTS))
             movement = self._of_pset(sender, pset, request.blinding_nonces)
             with self.store.snapshot() as db:
                 judged = self._judge_pset(db, movement)
@@ -229,6 +227,8 @@ class Preflights:
 
     def _of_pset(self, sender: Sender, pset: Pset, nonces: Sequence[str] | None) -> Movement:
         outputs = pset.outputs()
+        if max(len(pset.inputs()), len(outputs)) > MAX_INPUTS:
+            raise InvalidRequest(f"A pre-flight takes at most {MAX_INPUTS} inputs and as many outputs; split it")
         if nonces is not None and (len(nonces) != len(outputs) or not all(map(_NONCE.fullmatch, nonces))):
             raise InvalidRequest("One blinding nonce for each output: 64 hex digits, or empty where none is needed")
         prevouts = [txin.prevout for txin in pset.inputs()]
@@ -357,7 +357,7 @@ def _coins_query(largest: bool) -> sa.Select[Any]:
             sa.not_(blacklisted),
         )
         .order_by(out.c.satoshi.desc() if largest else out.c.acquired_at, out.c.txid, out.c.vout)
-        .limit(_MOST_COINS)
+        .limit(MAX_INPUTS)
     )
 
 
@@ -371,7 +371,7 @@ def _coins(db: Connection, unit: Unit, account_id: int, wanted: int) -> list[sa.
             if sum(coin.satoshi for coin in chosen) >= wanted:
                 break
             chosen.append(row)
-        if sum(coin.satoshi for coin in chosen) >= wanted or len(rows) < _MOST_COINS:
+        if sum(coin.satoshi for coin in chosen) >= wanted or len(rows) < MAX_INPUTS:
             break
     return chosen
 
