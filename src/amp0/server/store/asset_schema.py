@@ -125,6 +125,8 @@ user_gaids = Table(
     CheckConstraint("is_default IN (0, 1)", name="is_default"),
     info={"owner": "issuer.holders"},
     comment="whose account it is, by issuer; kept when its user is deleted, so that it is nobody else's after",
+    # A register looks up every holder here: the key alone leads to the user.
+    sqlite_with_rowid=False,
 )
 Index(
     "uq_user_gaids_default",

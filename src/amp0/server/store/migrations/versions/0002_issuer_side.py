@@ -577,6 +577,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("issuer_id", "account_id", name=op.f("pk_user_gaids")),
         comment="whose account it is, by issuer; kept when its user is deleted, so that it is nobody else's after",
         info={"owner": "issuer.holders"},
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_user_gaids_account_id", "user_gaids", ["account_id"], unique=False)
     op.create_index(op.f("ix_user_gaids_user_id"), "user_gaids", ["user_id"], unique=False)
