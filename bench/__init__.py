@@ -11,5 +11,6 @@ both. Floors are compared with floors (the fastest sample) and medians with medi
 * :mod:`bench.world` — the processes: stack, server, LWK;
 * :mod:`bench.rows` — the rows, one function each;
 * :mod:`bench.capacity` — the rows of what one server carries, with :mod:`bench.served` and :mod:`bench.swarm`;
+* :mod:`bench.policy` — the row of what the rules of an asset cost;
 * :mod:`bench.report` — machine, table, JSON.
 """

@@ -12,10 +12,11 @@ from bench import floors, report
 from bench.capacity import capacity
 from bench.distribution import distribution
 from bench.others import watched
+from bench.policy import policy
 from bench.rows import ROWS, SCANNED, Bench, Row
 from bench.world import world
 
-EVERYTHING = {**ROWS, "capacity": capacity, "distribution": distribution}
+EVERYTHING = {**ROWS, "capacity": capacity, "distribution": distribution, "policy": policy}
 """Name for ``--only`` → the function that measures one or more rows."""
 
 

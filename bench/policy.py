@@ -36,7 +36,7 @@ RULES: Mapping[str, Mapping[str, Any]] = {
     "lock_up": {"until": NOW - 1},
     "holding_period": {"seconds": 86_400},
     "vesting": {"user_id": 1, "schedule": [[NOW + 86_400 * month, 10] for month in range(24)]},
-    "frozen_holder": {"users": list(range(50_000, 51_000))},
+    "frozen_holder": {"users": list(range(70_000, 71_000))},
     "time_window": {"weekdays": [1, 2, 3, 4, 5], "from": 0, "to": 1440},
     "issuer_burn": {"satoshi": 10, "until": NOW + 1},
 }
