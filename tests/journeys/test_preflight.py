@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import http.server
+import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import msgspec
 import pytest
 
 from amp0 import IssuerClient, NodeTreasury
+from amp0.elements import wally
+from amp0.elements.address import p2pkh_address
+from amp0.elements.keys import signed_message_hash
 from amp0.errors import CallFailed, CosignRefused
 from amp0.local.stack import Stack
 from amp0.protocol.issuer import Issue
@@ -130,6 +137,67 @@ def test_a_venue_learns_before_it_signs(stack: Stack, issuer: Any, open_venue: C
     alice.amp0.send(alice.signed(good))
     stack.dev.mine()
     soon(lambda: bob.sync().get(asset.asset_id) == EACH + 100)
+
+
+class Endpoint(http.server.BaseHTTPRequestHandler):
+    """An issuer's authorization endpoint, which says what ``says`` is and keeps what it was asked."""
+
+    says: ClassVar[dict[str, object]] = {"result": True, "error": ""}
+    asked: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        self.asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        body = json.dumps(self.says).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    Endpoint.asked.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/authorize"
+        server.shutdown()
+        thread.join(5)
+
+
+def test_an_issuer_who_decides_each_transfer(
+    stack: Stack, issuer: Any, open_venue: Callable[..., Venue], endpoint: str
+) -> None:
+    """Their yes lets somebody hold whom they have not registered; their no has their words; both are signed for."""
+    alice, newcomer = open_venue(fresh=True), open_venue(fresh=True)
+    asset = restricted_asset(stack, issuer, alice)
+    issuer.edit_asset(asset.asset_uuid, issuer_authorization_endpoint=endpoint)
+    payment = alice.build((str(newcomer.amp0.address(None).address()), 100, asset.asset_id))
+    verdict = alice.amp0.preflight(payment)
+    assert verdict.allowed
+    assert verdict.issuer_decides
+    assert Endpoint.asked == [], "the issuer is not asked before it is signed"
+
+    Endpoint.says = {"result": False, "error": "not this week"}
+    with pytest.raises(CosignRefused, match="the asset's issuer refuses: not this week") as refused:
+        alice.amp0.sign(alice.signed(payment))
+    assert "authorization_refused" in [one.code for one in refused.value.reasons]
+    Endpoint.says = {"result": True, "error": ""}
+    alice.amp0.send(alice.signed(payment))
+    stack.dev.mine()
+    soon(lambda: newcomer.sync().get(asset.asset_id) == 100)
+
+    messages = [post["message"] for post in Endpoint.asked]
+    assert [message["server_result"] for message in messages] == [False, False]
+    assert messages[0]["request"]["uuid"] != messages[1]["request"]["uuid"]
+    assert sum(one["amount"] for one in messages[0]["request"]["outputs"]) == EACH
+    text = json.dumps(messages[0], sort_keys=True, separators=(",", ":"))
+    key = wally.ecdsa_recover(base64.b64decode(Endpoint.asked[0]["signature"]), signed_message_hash(text))
+    assert key is not None
+    assert p2pkh_address(stack.network, wally.hash160(key)) in (issuer.info().notes or "")
 
 
 def test_a_payment_that_was_signed_can_be_sent_again_after_the_rules_changed(
