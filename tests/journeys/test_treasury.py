@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -145,6 +146,8 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
             with log_in(stack, signer) as session:
                 pointer = session.next_account()
                 gaid = session.create_amp0_account(pointer, signer.amp0_account_xpub(pointer))
+            while not any(row.amount for row in client.balance(made.asset_uuid).confirmed_balance):
+                time.sleep(0.05)
             made.user = client.add_user("Alice", gaid=gaid).id
             yield made
 

@@ -7,6 +7,7 @@ this server; and a stranger, whom the asset must not reach.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -106,6 +107,12 @@ def _issue(
         lambda made: f"asset {made.asset_id[:16]}… in {made.txid[:16]}…",
     )
     day.ask("chain", "make two blocks: final on Liquid", lambda: stack.dev.mine(FINAL), lambda h: f"block {h}")
+    day.ask(
+        "issuer API",
+        "what does the treasury hold, as far as the server has read the chain?",
+        lambda: _in_sight(issuer, issued),
+        lambda satoshi: f"{satoshi:,} units",
+    )
     day.ask(
         "issuer API",
         "let only AMP accounts receive it, for ever",
@@ -306,6 +313,17 @@ def _refused(amp0: Amp0, payment: Amp0Pset) -> CosignRefused:
     except CosignRefused as refused:
         return refused
     raise ChainError("the server signed a payment to a stranger; the demo's rules did not hold")
+
+
+def _in_sight(issuer: IssuerClient, issued: Issued) -> int:
+    """What the treasury holds, once the server has read the block of the issuance: it is a moment behind."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        held = sum(row.amount for row in issuer.balance(issued.asset_uuid).confirmed_balance)
+        if held:
+            return held
+        time.sleep(0.05)
+    raise ChainError("the server has not read the block of the issuance; look at its log")
 
 
 def _miner(stack: Stack) -> Callable[[Progress], None]:
