@@ -11,12 +11,13 @@ from rich.console import Console
 from bench import floors, report
 from bench.capacity import capacity
 from bench.distribution import distribution
+from bench.holders import holders
 from bench.others import watched
 from bench.policy import policy
 from bench.rows import ROWS, SCANNED, Bench, Row
 from bench.world import world
 
-EVERYTHING = {**ROWS, "capacity": capacity, "distribution": distribution, "policy": policy}
+EVERYTHING = {**ROWS, "capacity": capacity, "distribution": distribution, "policy": policy, "holders": holders}
 """Name for ``--only`` → the function that measures one or more rows."""
 
 

@@ -46,7 +46,7 @@ class Outpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     vout: Index
 
 
-class Ownership(Struct, frozen=True, kw_only=True):
+class Ownership(Struct, frozen=True, kw_only=True, gc=False):
     """How much one holder has. ``owner`` is the registered user's id as text; the treasury has neither owner nor
     GAID."""
 
