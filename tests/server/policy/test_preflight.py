@@ -105,9 +105,8 @@ def _pset_output(output: BlindedOutput, proofs: bool, more: int = 0) -> PsetOutp
     return PsetOutput(fields)
 
 
-@pytest.fixture
-def venue() -> Venue:
-    market = Market()
+def opened(url: str = "sqlite://") -> Venue:
+    market = Market(url)
     preflights = Preflights(
         store=market.store,
         network=NETWORK,
@@ -119,6 +118,11 @@ def venue() -> Venue:
         secret=b"\x07" * 32,
     )
     return Venue(market, preflights)
+
+
+@pytest.fixture
+def venue() -> Venue:
+    return opened()
 
 
 @pytest.fixture
@@ -154,6 +158,19 @@ def test_allowed(venue: Venue, market: Market, share: Managed, alice: Account, b
     payment = market.send([coin], (bob, share, 60), (alice, share, 40))
     assert venue.payment(alice, payment) == wire.PreflightReply(allowed=True, reasons=[])
     market.cosign(payment)
+
+
+def test_on_every_database(database_url: str) -> None:
+    venue = opened(database_url)
+    market = venue.market
+    share, alice, bob = market.asset(), market.holder("alice"), market.holder("bob")
+    coin = market.fund(alice, share)
+    assert venue.transfers(alice, (bob, share, 60)).allowed
+    assert codes(venue.transfers(alice, (bob, share, 101))) == [("not_enough", "asset", None)]
+    payment = market.send([coin], (STRANGER, share, 100))
+    assert codes(venue.payment(alice, payment)) == [("recipient_not_allowed", "output", 0)]
+    assert venue.preflights.sender_of(venue.preflights.token(venue.sender(alice)).token) == venue.sender(alice)
+    market.store.close()
 
 
 def test_nothing_is_recorded_by_asking(
