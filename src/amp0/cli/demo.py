@@ -20,11 +20,14 @@ def demo(as_json: bool) -> None:
     Both run in this process, on free ports of this machine, and are gone afterwards. Every key, proof,
     signature and block is real.
     """
+    import logging
     import time
 
     from amp0.local.demo import walk
     from amp0.local.stack import Stack
 
+    # What the server warns of, such as a change of policy, is the story itself.
+    logging.getLogger("amp0").setLevel(logging.ERROR)
     started = time.perf_counter()
     story = _Json() if as_json else _Told()
     with Stack.on_free_ports(node_port=0) as stack:
@@ -61,7 +64,7 @@ class _Told:
         )
 
     def end(self, outcome: Outcome, policy_asset: str) -> None:
-        self._console.print(f"\n[bold]Confirmed in block {outcome.height}[/bold]\n")
+        self._console.print(f"\n[bold]The venue's payment, confirmed in block {outcome.height}[/bold]\n")
         assets = [policy_asset, outcome.asset_id]
         names = {policy_asset: "L-BTC", outcome.asset_id: "the asset"}
         print_table(
