@@ -8,6 +8,7 @@ received coins is never handed out. Owns the tables ``accounts`` and ``addresses
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -279,9 +280,9 @@ def fund(context: Context, call: rpc.Fund) -> rpc.FundReply:
     )
 
 
-def mark_used(connection: Connection, account_id: int, pointer: int, now: int) -> None:
-    """Note that an address has received, or is about to: it will not be handed out any more."""
-    connection.execute(_MARK_USED, {"id": account_id, "n": pointer, "now": now})
+def mark_used(connection: Connection, addresses: Iterable[tuple[int, int]], now: int) -> None:
+    """Note that addresses (account and pointer) have received, or are about to: they are not handed out any more."""
+    connection.execute(_MARK_USED, [{"id": account_id, "n": pointer, "now": now} for account_id, pointer in addresses])
 
 
 def advance(connection: Connection, account_id: int, pointer: int) -> None:

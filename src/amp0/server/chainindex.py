@@ -35,6 +35,15 @@ _CHUNK = 400
 
 _blocks, _transactions, _outputs = schema.blocks, schema.transactions, schema.outputs
 _history = schema.account_transactions
+_VOUTS_OF = sa.select(_outputs.c.vout).where(_outputs.c.txid == sa.bindparam("id"))
+_PLACE_OUTPUTS = _outputs.update().where(_outputs.c.txid == sa.bindparam("id")).values(height=sa.bindparam("at"))
+_ADD_OUTPUT, _ADD_HISTORY = _outputs.insert(), _history.insert()
+_HEARD_OF = sa.select(_history.c.account_id).where(_history.c.txid == sa.bindparam("id"))
+_NEWEST_OF = (
+    sa.select(_history.c.account_id, sa.func.max(_history.c.created_at_us).label("newest"))
+    .where(_history.c.account_id.in_(sa.bindparam("ids", expanding=True)))
+    .group_by(_history.c.account_id)
+)
 _OUTPUTS_AT = sa.select(
     _outputs.c.txid, _outputs.c.vout, _outputs.c.account_id, _outputs.c.spent_by, _outputs.c.spent_height
 ).where(outpoints.is_one_of(_outputs.c.txid, _outputs.c.vout))
@@ -278,13 +287,11 @@ def _add(
         _mark_gone(connection, rival, now, changes, list(hearing), for_good=True)
     _record_transaction(connection, tx, was, height, policy_asset, now)
     touched = {row.account_id for row in spent}
-    for vout, out in enumerate(tx.vout):
-        if out.script not in received:
-            continue
-        account_id, pointer = received[out.script]
-        touched.add(account_id)
-        _record_output(connection, tx, vout, account_id, pointer, height)
-        accounts.mark_used(connection, account_id, pointer, int(now))
+    owned = {vout: received[out.script] for vout, out in enumerate(tx.vout) if out.script in received}
+    if owned:
+        _record_outputs(connection, tx, owned, height)
+        accounts.mark_used(connection, owned.values(), int(now))
+        touched |= {account_id for account_id, _ in owned.values()}
     if spent:
         connection.execute(
             _outputs.update()
@@ -335,49 +342,56 @@ def _record_transaction(
         )
 
 
-def _record_output(
-    connection: Connection, tx: Transaction, vout: int, account_id: int, pointer: int, height: int | None
+def _record_outputs(
+    connection: Connection, tx: Transaction, owned: Mapping[int, tuple[int, int]], height: int | None
 ) -> None:
-    txid, out = bytes(tx.txid()), tx.vout[vout]
-    here = (_outputs.c.txid == txid) & (_outputs.c.vout == vout)
-    if connection.execute(sa.select(_outputs.c.vout).where(here)).first() is not None:
-        connection.execute(_outputs.update().where(here).values(height=height))
-        return
-    connection.execute(
-        _outputs.insert().values(
-            txid=txid,
-            vout=vout,
-            account_id=account_id,
-            pointer=pointer,
-            height=height,
-            spent_by=None,
-            spent_height=None,
-            script_pubkey=out.script,
-            asset_field=out.asset_field,
-            value_field=out.value_field,
-            nonce_field=out.nonce_field,
-            range_proof=out.range_proof,
-            surjection_proof=out.surjection_proof,
+    """Own outputs (output → account and pointer), many at once: a distribution pays dozens of accounts."""
+    txid = bytes(tx.txid())
+    known = set(connection.execute(_VOUTS_OF, {"id": txid}).scalars())
+    if known:
+        connection.execute(_PLACE_OUTPUTS, {"id": txid, "at": height})
+    rows = []
+    for vout in sorted(owned.keys() - known):
+        out = tx.vout[vout]
+        account_id, pointer = owned[vout]
+        rows.append(
+            {
+                "txid": txid,
+                "vout": vout,
+                "account_id": account_id,
+                "pointer": pointer,
+                "height": height,
+                "script_pubkey": out.script,
+                "asset_field": out.asset_field,
+                "value_field": out.value_field,
+                "nonce_field": out.nonce_field,
+                "range_proof": out.range_proof,
+                "surjection_proof": out.surjection_proof,
+            }
         )
-    )
+    if rows:
+        connection.execute(_ADD_OUTPUT, rows)
 
 
 def _record_history(connection: Connection, txid: Txid, account_ids: Iterable[int], now: float) -> bool:
     """Give the transaction its place in each account's history, once and for ever."""
-    is_news = False
-    for account_id in sorted(account_ids):
-        here = (_history.c.account_id == account_id) & (_history.c.txid == bytes(txid))
-        if connection.execute(sa.select(_history.c.txid).where(here)).first() is not None:
-            continue
-        newest = connection.execute(
-            sa.select(sa.func.max(_history.c.created_at_us)).where(_history.c.account_id == account_id)
-        ).scalar()
-        created_at_us = max(int(now * 1_000_000), (newest or 0) + 1)
+    known = set(connection.execute(_HEARD_OF, {"id": bytes(txid)}).scalars())
+    new = sorted(set(account_ids) - known)
+    for i in range(0, len(new), _CHUNK):
+        chunk = new[i : i + _CHUNK]
+        newest = {row.account_id: row.newest for row in connection.execute(_NEWEST_OF, {"ids": chunk})}
         connection.execute(
-            _history.insert().values(account_id=account_id, created_at_us=created_at_us, txid=bytes(txid))
+            _ADD_HISTORY,
+            [
+                {
+                    "account_id": account_id,
+                    "created_at_us": max(int(now * 1_000_000), newest.get(account_id, 0) + 1),
+                    "txid": bytes(txid),
+                }
+                for account_id in chunk
+            ],
         )
-        is_news = True
-    return is_news
+    return bool(new)
 
 
 def _mark_gone(

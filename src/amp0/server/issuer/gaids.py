@@ -66,7 +66,7 @@ def fresh_address(call: Call, account_id: int) -> Address:
     db.execute(
         _given.insert().values(account_id=account_id, pointer=row.pointer, principal_id=call.who.id, given_at=now)
     )
-    accounts.mark_used(db, account_id, row.pointer, now)
+    accounts.mark_used(db, [(account_id, row.pointer)], now)
     accounts.advance(db, account_id, row.pointer)
     return Address.from_script(call.desk.network, bytes(row.script_pubkey), bytes(row.blinding_pubkey))
 
