@@ -12,6 +12,10 @@ from collections.abc import Iterable
 from amp0.errors import RefusalReason
 from amp0.protocol.issuer_policy import Reason
 
+MOST = 8
+"""Reasons that are told in one line: LWK takes no longer message, and nobody reads one."""
+
+_MORE = re.compile(r"; and [0-9]+ more\Z")
 _BETWEEN = re.compile(r"; (?=[a-z][a-z0-9_]{0,47}: )")
 _ONE = re.compile(r"([a-z][a-z0-9_]{0,47}): (?:(input|output) ([0-9]{1,9}): )?(.+)", re.DOTALL)
 
@@ -23,8 +27,10 @@ def sentence(reason: Reason) -> str:
 
 
 def in_one_line(reasons: Iterable[Reason]) -> str:
-    """Several, the code of the first in front."""
-    return "; ".join(map(sentence, reasons))
+    """Several, the code of the first in front; of many the first few, and how many more there are."""
+    lines = [sentence(reason) for reason in reasons]
+    more = len(lines) - MOST
+    return "; ".join(lines if more <= 0 else [*lines[:MOST], f"and {more} more"])
 
 
 def as_told(reason: Reason) -> RefusalReason:
@@ -42,7 +48,7 @@ def as_told(reason: Reason) -> RefusalReason:
 def parse_line(line: str) -> tuple[RefusalReason, ...]:
     """The reasons in a text of :func:`in_one_line`, without asset ids; the whole text as one where it is none."""
     found = []
-    for piece in _BETWEEN.split(line):
+    for piece in _BETWEEN.split(_MORE.sub("", line)):
         parts = _ONE.fullmatch(piece)
         if parts is None:
             return (RefusalReason(line, line),)

@@ -365,6 +365,16 @@ def test_refusals_on_record_are_bounded(
     assert [row.id for row in market.rows(tables.policy_refusals)] == [3, 4, 5]
 
 
+def test_who_pays_many_strangers_gets_one_short_answer(market: Market, share: Managed, alice: Account) -> None:
+    coin = market.fund(alice, share)
+    payment = market.send([coin], *[(STRANGER, share, 1)] * 100, fee=5_000)
+    with pytest.raises(PolicyRefused) as caught:
+        market.cosign(payment)
+    assert str(caught.value).endswith("; and 92 more")
+    assert len(caught.value.reasons) == 100
+    assert len(market.whole()) == refusals.MOST_REASONS
+
+
 def test_nothing_is_said_of_policy_before_the_signatures_have_verified(
     market: Market, share: Managed, alice: Account
 ) -> None:

@@ -11,7 +11,7 @@ from amp0.server.refusal import AlreadySigned, PolicyRefused
 from amp0.server.store import asset_schema as tables
 from amp0.server.store import schema
 from tests.server.cosigning import STRANGER, Account, Coin, OutPoint, Payment
-from tests.server.policy.market import DAY, TREASURY, Managed, Market
+from tests.server.policy.market import BURN, DAY, TREASURY, Managed, Market
 
 
 @pytest.fixture
@@ -37,6 +37,43 @@ def bob(market: Market) -> Account:
 def pay(market: Market, share: Managed, payer: Account, payee: Account | bytes, satoshi: int) -> Payment:
     """A payment of a coin of its own."""
     return market.send([market.fund(payer, share, satoshi)], (payee, share, satoshi))
+
+
+def test_every_rule_at_once_on_every_database(database_url: str) -> None:
+    """What is looked up for each of them, on each kind of database."""
+    market = Market(database_url)
+    share, alice, bob = market.asset(checks_sender_categories=1), market.holder("alice"), market.holder("bob")
+    users = [row.id for row in market.rows(tables.registered_users)]
+    accredited = market.category("accredited", *users, required_by=share)
+    month = market.now + 30 * DAY
+    minute = market.now % DAY // 60
+    share.rule("transfer_limit", satoshi=60)
+    share.rule("period_limit", satoshi=100, seconds=DAY)
+    share.rule("period_limit", satoshi=1_000, seconds=30 * DAY)
+    share.rule("max_holders", holders=2)
+    share.rule("max_balance", satoshi=200)
+    share.rule("lock_up", until=market.now)
+    share.rule("holding_period", seconds=DAY)
+    share.rule("vesting", user_id=users[0], schedule=[[month, 100]])
+    share.rule("frozen_holder", users=[10**6])
+    share.rule("time_window", weekdays=[2], start=minute, to=minute + 1)
+    share.rule("issuer_burn", created_at=market.now, satoshi=10, until=month)
+    coin = market.fund(alice, share, 200)
+    market.cosign(market.send([coin], (bob, share, 50), (BURN, share, 10), (alice, share, 140)))
+    assert market.codes(pay(market, share, alice, bob, 41)) == ["period_limit"]
+    coin = market.fund(bob, share, 100, acquired_at=5)
+    carol = market.holder("carol")
+    burns = market.send([coin], (carol, share, 1), (alice, share, 59), (BURN, share, 11), (bob, share, 29))
+    assert [(one.code, one.index) for one in market.refused(burns)] == [
+        ("burn_not_approved", 2), ("transfer_limit", 0), ("recipient_not_allowed", 0), ("recipient_not_allowed", 1),
+    ]  # fmt: skip
+    assert market.whole() == [
+        "burn_not_approved", "recipient_lacks_category", "transfer_limit", "max_holders", "max_balance",
+    ]  # fmt: skip
+    with market.store.transaction() as db:
+        db.execute(tables.category_users.delete().where(tables.category_users.c.category_id == accredited))
+    market.cosign(pay(market, share, bob, TREASURY, 10))
+    market.store.close()
 
 
 # --- F05: two at once ----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import get_args, get_type_hints
 
 from amp0.protocol.issuer_policy import Reason
-from amp0.protocol.reasons import as_told, in_one_line, parse_line
+from amp0.protocol.reasons import MOST, as_told, in_one_line, parse_line
 from amp0.server.policy import reasons as why
 from tests.server.policy.transfers import ASSET
 
@@ -82,8 +82,20 @@ def test_what_is_told_in_one_line_is_read_back() -> None:
         for i, code in enumerate(why.CODES)
         for side in get_args(why.Side)
     ]
-    # An error over WAMP has no place for the asset.
-    assert parse_line(in_one_line(told)) == tuple(replace(as_told(one), asset_id="") for one in told)
+    for i in range(0, len(told), MOST):
+        # An error over WAMP has no place for the asset.
+        few = told[i : i + MOST]
+        assert parse_line(in_one_line(few)) == tuple(replace(as_told(one), asset_id="") for one in few)
+
+
+def test_a_line_is_never_longer_than_lwk_takes() -> None:
+    """LWK cuts a message of WAMP off at 10,000 bytes, and could not read it then."""
+    told = [why.reason(ASSET, why.AUTHORIZATION_REFUSED, "output", i, error="x" * 200) for i in range(250)]
+    line = in_one_line(told)
+    assert line.endswith("; and 242 more")
+    assert len(line) < 4_000
+    assert [one.index for one in parse_line(line)] == list(range(MOST))
+    assert parse_line(line)[-1].text.endswith("x")
 
 
 def test_a_line_that_is_none_is_one_reason() -> None:

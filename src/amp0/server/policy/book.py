@@ -33,7 +33,7 @@ def rules(db: Connection, asset: int) -> tuple[Rule, ...]:
     return tuple(_read(row.tag, row.parameters, row.created_at) for row in _IN_FORCE(db, asset=asset))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _read(tag: str, text: str, created_at: int) -> Rule:
     """By what the row says, so that nothing that is read again has to be believed to be unchanged."""
     try:

@@ -7,7 +7,7 @@ and of each asset the newest are kept: a wallet that is refused cannot fill the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import groupby, islice
 
 import msgspec
 import sqlalchemy as sa
@@ -19,6 +19,8 @@ from amp0.server.store.asset_schema import policy_refusals
 
 KEPT = 10_000
 """Refusals of one asset."""
+MOST_REASONS = 32
+"""Reasons of one refusal: somebody who pays 200 strangers at once has been understood by then."""
 
 _rows = policy_refusals
 _NEWEST = (
@@ -39,7 +41,7 @@ _OLDEST_KEPT = (
 def record(db: Connection, txid: Txid, account_id: int, found: Iterable[tuple[int, Reason]], now: int) -> None:
     """Keep what was found against a transaction: pairs of an asset's row number and a reason, by asset."""
     for asset, pairs in groupby(found, key=lambda pair: pair[0]):
-        text = msgspec.json.encode([one for _, one in pairs]).decode()
+        text = msgspec.json.encode([one for _, one in islice(pairs, MOST_REASONS)]).decode()
         newest = db.execute(_NEWEST, {"asset": asset}).one_or_none()
         if newest is not None and (newest.txid, newest.reasons) == (bytes(txid), text):
             db.execute(sa.update(_rows).where(_rows.c.id == newest.id).values(at=now))
