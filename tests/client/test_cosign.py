@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from amp0.client.cosign import CosignCheck, signed_transaction
+from amp0.client.cosign import CosignCheck, signed_transaction, spend_refused
 from amp0.elements import pset_fields as f
 from amp0.elements.descriptor import WolletDescriptor
 from amp0.elements.keys import ExtendedKey
@@ -18,6 +18,7 @@ from amp0.elements.sighash import SIGHASH_ALL, SighashCache, sign
 from amp0.elements.transaction import Transaction
 from amp0.errors import (
     AlteredTransaction,
+    CallFailed,
     CosignRefused,
     InvalidPset,
     NetworkMismatch,
@@ -153,6 +154,27 @@ def test_refusals_carry_the_servers_reason() -> None:
     assert [str(one) for one in caught.value.reasons] == ["Over the limit"]
     with pytest.raises(CosignRefused, match="no reason given"):
         signed_transaction(b'{"result":false,"error":""}')
+
+
+def test_reasons_of_a_policy_are_the_same_over_http_and_wamp() -> None:
+    line = "sender_frozen: input 0: frozen; try later; recipient_not_allowed: output 2: not there"
+    reasons = [
+        {"code": "sender_frozen", "side": "input", "index": 0, "asset_id": "ab" * 32, "text": "frozen; try later"},
+        {"code": "recipient_not_allowed", "side": "output", "index": 2, "asset_id": "ab" * 32, "text": "not there"},
+    ]
+    body = {"result": False, "error": line, "code": "policy", "retryable": False, "reasons": reasons}
+    with pytest.raises(CosignRefused, match="frozen; try later") as caught:
+        signed_transaction(json.dumps(body).encode())
+    over_wamp = spend_refused(CallFailed(line, name="policy", procedure="sign_raw_tx"))
+    assert isinstance(over_wamp, CosignRefused)
+    for refused in (caught.value, over_wamp):
+        assert (refused.code, refused.retryable) == ("sender_frozen", False)
+        assert "; ".join(map(str, refused.reasons)) == line
+        told = [(one.code, one.side, one.index, one.text) for one in refused.reasons]
+        assert told == [(one["code"], one["side"], one["index"], one["text"]) for one in reasons]
+    assert [one.asset_id for one in caught.value.reasons] == ["ab" * 32] * 2
+    assert [one.asset_id for one in over_wamp.reasons] == ["", ""]
+    assert spend_refused(CallFailed("policy_changed: again", name="policychanged", procedure="x")).retryable
 
 
 @pytest.mark.parametrize(

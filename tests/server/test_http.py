@@ -11,8 +11,9 @@ from amp0.elements.hashes import Txid
 from amp0.elements.transaction import Transaction
 from amp0.network import Network
 from amp0.protocol import rpc
+from amp0.protocol.issuer_policy import Reason
 from amp0.server.cosigner import Cosigned, Request
-from amp0.server.refusal import AlreadySigned, Refusal, UnknownInput
+from amp0.server.refusal import AlreadySigned, PolicyRefused, Refusal, UnknownInput
 
 from .chain import payment
 from .talking import Wallet, World, in_world
@@ -88,6 +89,24 @@ def test_every_refusal_is_json_with_result_error_and_tx(
             assert (reply["retryable"], reply["txid"]) == (retryable, txid)
             assert reply["error"]
             assert "secret" not in reply["error"]
+
+    in_world(scene)
+
+
+def test_a_refusal_by_policy_carries_its_reasons() -> None:
+    reason = Reason(code="asset_locked", side="asset", index=None, asset_id="ab" * 32, text="it is locked")
+
+    async def scene(world: World) -> None:
+        world.server.services.cosigner = FakeCosigner(PolicyRefused("asset_locked: it is locked", [reason]))  # type: ignore[assignment]
+        async with web(world) as client:
+            reply = (await client.post("/delayed_signature", json=BODY)).json()
+            assert (reply["code"], reply["error"]) == ("policy", "asset_locked: it is locked")
+            assert reply["reasons"] == [
+                {
+                    "code": "asset_locked", "side": "asset", "index": None, "asset_id": "ab" * 32,
+                    "text": "it is locked", "about": "asset",
+                }
+            ]  # fmt: skip
 
     in_world(scene)
 
