@@ -18,7 +18,7 @@ from amp0.devchain.blocks import INITIAL_FREE_COINS
 
 ELEMENTSD = os.environ.get("ELEMENTSD", "")
 needs_node = pytest.mark.skipif(
-    not ELEMENTSD, reason="set ELEMENTSD to the path of an elementsd to check our blocks with a real node"
+    not ELEMENTSD, reason="set ELEMENTSD to the path of an elementsd to run this with a real node"
 )
 FLAGS = (
     "-chain=liquidregtest",
@@ -68,6 +68,17 @@ def running_node(folder: Path, *flags: str, port: int | None = None) -> Iterator
     finally:
         process.terminate()
         process.wait(30)
+
+
+def copy_blocks(chain_url: str, node: Node) -> str:
+    """Give the node every block of the chain of ours at ``chain_url``; the hash of the newest, which is the node's."""
+    with httpx.Client(base_url=chain_url, trust_env=False) as chain:
+        tip = chain.get("/blocks/tip/hash").text
+        for height in range(1, int(chain.get("/blocks/tip/height").text) + 1):
+            raw = chain.get(f"/block/{chain.get(f'/block-height/{height}').text}/raw").content
+            assert node.call("submitblock", raw.hex()) in (None, "duplicate", "inconclusive"), f"block {height}"
+    assert node.call("getbestblockhash") == tip
+    return tip
 
 
 def free_port() -> int:

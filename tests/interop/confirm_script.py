@@ -19,6 +19,8 @@ QUARANTINE_SECONDS = 60
 POLL_SECONDS = 15
 POLL_LIMIT_SECONDS = 600
 ZERO = "00" * 32
+ENVELOPE = {"jsonrpc": "2.0"}
+"""What the script puts around a call of the node: JSON-RPC 2.0, without an id."""
 PARAMETERS_OF_SENDMANY = (0, "", [], False, 1, "UNSET")
 
 
@@ -29,11 +31,20 @@ class Stopped(Exception):
 class ConfirmScript:
     """One run of the script: ``-u user -p password -n node_url`` and then one of the four commands."""
 
-    def __init__(self, user: str, password: str, node_url: str, *, sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        user: str,
+        password: str,
+        node_url: str,
+        *,
+        sleep: Callable[[float], None],
+        envelope: Mapping[str, Any] = ENVELOPE,
+    ) -> None:
         self.user = user
         self.password = password
         self.node_url = node_url
         self.sleep = sleep
+        self.envelope = envelope
         self.calls: list[str] = []
         """Calls of the node and paths of the API, in order."""
         self._token = ""
@@ -42,9 +53,8 @@ class ConfirmScript:
     # -- the two ends ------------------------------------------------------------------------
 
     def _rpc(self, method: str, *params: Any, may_fail: bool = False) -> Any:
-        """JSON-RPC 2.0, without an id."""
         self.calls.append(method)
-        answer = self._http.post(self.node_url, json={"jsonrpc": "2.0", "method": method, "params": list(params)})
+        answer = self._http.post(self.node_url, json={**self.envelope, "method": method, "params": list(params)})
         if answer.status_code not in (200, 500):
             raise Stopped(f"{method}: status {answer.status_code}")
         shown = answer.json()

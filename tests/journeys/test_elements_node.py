@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from amp0 import Transaction, Txid, Wollet
 from amp0.local.stack import Stack
 from amp0.server.store import schema
-from tests.devchain.node import Node, free_port, needs_node, running_node
+from tests.devchain.node import Node, copy_blocks, free_port, needs_node, running_node
 from tests.journeys.conftest import Login, Venue
 
 pytestmark = needs_node
@@ -50,12 +50,7 @@ def logins() -> list[Login]:
 
 def carry(stack: Stack, node: Node) -> None:
     """Give the node every block of our chain, and wait until the server has read them."""
-    with httpx.Client(base_url=stack.chain_url, trust_env=False) as chain:
-        tip = chain.get("/blocks/tip/hash").text
-        for height in range(1, int(chain.get("/blocks/tip/height").text) + 1):
-            raw = chain.get(f"/block/{chain.get(f'/block-height/{height}').text}/raw").content
-            assert node.call("submitblock", raw.hex()) in (None, "duplicate", "inconclusive"), f"block {height}"
-    assert node.call("getbestblockhash") == tip
+    tip = copy_blocks(stack.chain_url, node)
     server = stack._server
     assert server is not None
     wait_until(lambda: server.watcher.tip().block_hash == tip and server.watcher.is_current())
