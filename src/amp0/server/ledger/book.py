@@ -17,7 +17,7 @@ Owns the tables ``asset_txs`` and ``asset_outputs``. Callers hold the store's wr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,7 @@ from amp0.server.store import schema
 from amp0.server.store.asset_schema import asset_outputs, asset_txs, assets
 
 _txs, _outs = asset_txs, asset_outputs
+_CHUNK = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +135,18 @@ def add_openings(db: Connection, tx: Transaction, openings: Sequence[Opened], no
     if not have or any(unit.asset not in have for unit in units.values()):
         enter(db, tx, set(units.values()), known, spent, standing, int(now))
     affected = {txid} | spenders(db, txid)
-    new = []
-    for vout, opening in sorted(known.items()):
-        rows = [row for row in before if row.vout == vout]
-        unit = units.get(opening.asset)
-        if any(row.satoshi is not None for row in rows) or (unit is None and not rows):
-            continue
-        here = (_outs.c.txid == bytes(txid)) & (_outs.c.vout == vout)
-        if unit is not None:
-            same = here & (_outs.c.asset == unit.asset) & (_outs.c.is_token == int(unit.is_token))
-            if not db.execute(_outs.update().where(same).values(**opening_columns(opening))).rowcount:
-                enter_outputs(db, tx, [(vout, unit, opening)], spent, standing, int(now))
-        db.execute(_outs.delete().where(here, _outs.c.satoshi.is_(None)))
-        new.append(vout)
+    rows_at: dict[int, list[sa.Row[Any]]] = {}
+    for row in before:
+        rows_at.setdefault(row.vout, []).append(row)
+    new = {
+        vout: units.get(opening.asset)
+        for vout, opening in sorted(known.items())
+        if (vout in rows_at or opening.asset in units) and all(row.satoshi is None for row in rows_at.get(vout, ()))
+    }
     if new:
+        _write_openings(db, tx, {vout: (unit, known[vout]) for vout, unit in new.items()}, spent, standing, int(now))
         sealed.settle(db, affected)
-    return new
+    return list(new)
 
 
 def add_issued(db: Connection, tx: Transaction, vin: int, satoshi: int, vbf: bytes) -> bool:
@@ -294,6 +291,52 @@ def _fits(out: TxOut, opening: Opening) -> bool:
         return wally.value_commitment(opening.satoshi, opening.vbf, generator) == out.value_field
     except InvalidAmounts:
         return False
+
+
+_OPEN = (
+    _outs.update()
+    .where(
+        _outs.c.txid == sa.bindparam("at_txid"),
+        _outs.c.vout == sa.bindparam("at_vout"),
+        _outs.c.asset == sa.bindparam("at_asset"),
+        _outs.c.is_token == sa.bindparam("at_token"),
+    )
+    .values(satoshi=sa.bindparam("satoshi"), abf=sa.bindparam("abf"), vbf=sa.bindparam("vbf"))
+)
+
+
+def _write_openings(
+    db: Connection,
+    tx: Transaction,
+    opened: Mapping[int, tuple[Unit | None, Opening]],
+    spent: Sequence[sa.Row[Any]],
+    standing: Standing,
+    now: int,
+) -> None:
+    """Openings of outputs, with the unit that each holds, if any. A distribution may have a thousand."""
+    txid = bytes(tx.txid())
+    here = sa.select(_outs.c.vout, _outs.c.asset, _outs.c.is_token).where(_outs.c.txid == txid)
+    rows = {(row.vout, Unit(row.asset, bool(row.is_token))) for row in db.execute(here)}
+    holding = {vout: (unit, opening) for vout, (unit, opening) in opened.items() if unit is not None}
+    values = [
+        {
+            "at_txid": txid,
+            "at_vout": vout,
+            "at_asset": unit.asset,
+            "at_token": int(unit.is_token),
+            **opening_columns(opening),
+        }
+        for vout, (unit, opening) in holding.items()
+        if (vout, unit) in rows
+    ]
+    if values:
+        db.execute(_OPEN, values)
+    missing = [(vout, unit, opening) for vout, (unit, opening) in holding.items() if (vout, unit) not in rows]
+    enter_outputs(db, tx, missing, spent, standing, now)
+    vouts = list(opened)
+    for i in range(0, len(vouts), _CHUNK):
+        chunk = _outs.c.vout.in_(vouts[i : i + _CHUNK])
+        db.execute(_outs.delete().where(_outs.c.txid == txid, chunk, _outs.c.satoshi.is_(None)))
 
 
 def _opens_issuance(amount_field: bytes, asset_id: bytes, satoshi: int, vbf: bytes) -> bool:
