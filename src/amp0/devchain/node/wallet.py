@@ -264,7 +264,10 @@ class NodeWallet:
             except BroadcastRejected as refused:
                 raise RpcError(WALLET_ERROR, f"Transaction was rejected: {refused.reason}") from None
             for vout, opening in enumerate(openings):
-                if self.find(tx.vout[vout].script) is None and not opening.is_explicit:
+                if self.find(tx.vout[vout].script) is not None:
+                    # Opening it once more would cost as much as a proof.
+                    self._openings[OutPoint(txid, vout)] = opening
+                elif not opening.is_explicit:
                     kept = (opening.asset.hex(), opening.satoshi, opening.abf.hex(), opening.vbf.hex())
                     self._store.kept.openings[f"{txid}:{vout}"] = kept
             self._store.save()

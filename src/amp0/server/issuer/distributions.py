@@ -143,13 +143,14 @@ def create(call: Call, body: None) -> wire.DistributeFile:
     rows = _ready(call, asset)
     if not rows:
         raise OperationRefused("There is nothing to distribute: no assignment is ready, vested and in no distribution")
+    is_restricted = asset.transfer_restricted and bool(assets.requirements(call.db, asset.id))
     left_out: list[str] = []
     payees: list[tuple[Payee, int]] = []
     for row in rows:
         if len(payees) == MOST_PAYMENTS:
             break
         try:
-            payees.append(_payee(call, asset, row))
+            payees.append(_payee(call, asset, row, is_restricted=is_restricted))
         except Refusal as refused:
             left_out.append(f"user {row.user_id} cannot be paid: {refused}")
     if not payees:
@@ -195,18 +196,17 @@ def _ready(call: Call, asset: AssetRow) -> Sequence[sa.Row[int, int, int]]:
     return call.db.execute(query).all()
 
 
-def _payee(call: Call, asset: AssetRow, row: sa.Row[int, int, int]) -> tuple[Payee, int]:
+def _payee(call: Call, asset: AssetRow, row: sa.Row[int, int, int], *, is_restricted: bool) -> tuple[Payee, int]:
     """Whom an assignment pays and at which account. Raises a refusal that says why that cannot be."""
     user = holders.find(call, row.user_id)
     if user.is_frozen:
         raise OperationRefused("they are frozen")
-    if asset.transfer_restricted and not holders.qualifies(call.db, user.id, asset.id):
+    if is_restricted and not holders.qualifies(call.db, user.id, asset.id):
         raise OperationRefused("they are not in every category that a holder of this asset has to be in")
-    account = holders.default_account(call.db, user.id)
-    if account is None:
+    if user.default_account is None:
         raise OperationRefused("they have no GAID yet")
-    address = gaids.fresh_address(call, account)
-    return Payee(row.id, address.script, str(address), row.satoshi), account
+    address = gaids.fresh_address(call, user.default_account)
+    return Payee(row.id, address.script, str(address), row.satoshi), user.default_account
 
 
 def _few(texts: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ _NEXT = (
     .order_by(_addresses.c.pointer)
     .limit(1)
 )
+_GIVE = _given.insert()
 
 
 def account_of(db: Connection, gaid: str) -> int | None:
@@ -63,9 +64,8 @@ def fresh_address(call: Call, account_id: int) -> Address:
         raise OperationRefused(
             "This account has no confidential address left that could be given: its wallet uploads some when it logs in"
         )
-    db.execute(
-        _given.insert().values(account_id=account_id, pointer=row.pointer, principal_id=call.who.id, given_at=now)
-    )
+    given = {"account_id": account_id, "pointer": row.pointer, "principal_id": call.who.id, "given_at": now}
+    db.execute(_GIVE, given)
     accounts.mark_used(db, [(account_id, row.pointer)], now)
     accounts.advance(db, account_id, row.pointer)
     return Address.from_script(call.desk.network, bytes(row.script_pubkey), bytes(row.blinding_pubkey))
