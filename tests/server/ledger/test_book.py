@@ -437,6 +437,19 @@ def test_f10_moving_to_oneself_keeps_the_newest_age() -> None:
     assert acquired == {2: ages[second], 3: ledger.now}
 
 
+def test_f10_an_old_coin_beside_it_does_not_age_what_somebody_else_sends() -> None:
+    """Two holders sign one transaction: an old satoshi of the receiver comes along with all that the sender pays."""
+    ledger = started()
+    alice, bob = ledger.account(1, user=7), ledger.account(2, user=8)
+    first = make([ledger.issuance.at(0)], [Out(alice, 1), Out(bob, 500), Out(TREASURY, 499)])
+    ledger.mine(first)
+    ledger.tell(first)
+    ledger.now += 1_000
+    ledger.cosign(made := make([first.at(0), first.at(1)], [Out(alice, 401), Out(bob, 100)]))
+    acquired = {row.account_id: row.acquired_at for row in ledger.rows(made)}
+    assert acquired == {1: ledger.now, 2: ledger.rows(first)[1].acquired_at}
+
+
 def test_f10_accounts_of_nobody_registered_are_different_holders() -> None:
     ledger = started()
     alice, savings = ledger.account(1), ledger.account(2)

@@ -73,7 +73,14 @@ def enter_outputs(
 ) -> None:
     """Make rows of outputs: (vout, unit, opening), the opening None for a sealed one."""
     owners = _owners(db, {tx.vout[vout].script for vout, _, _ in rows})
-    acquired = _acquired(db, {unit.asset for _, unit, _ in rows}, {owner for owner, _ in owners.values()}, spent, now)
+    given = [
+        (unit.asset, owners[tx.vout[vout].script][0], None if opening is None else opening.satoshi)
+        for vout, unit, opening in rows
+        if tx.vout[vout].script in owners and not unit.is_token
+    ]
+    acquired = _acquired(
+        db, {unit.asset for _, unit, _ in rows}, {owner for owner, _ in owners.values()}, given, spent, now
+    )
     values = []
     for vout, unit, opening in rows:
         script = tx.vout[vout].script
@@ -236,12 +243,18 @@ def _owners(db: Connection, scripts: Collection[bytes]) -> dict[bytes, tuple[int
 
 
 def _acquired(
-    db: Connection, moved: Collection[int], receivers: Collection[int], spent: Sequence[sa.Row[Any]], now: int
+    db: Connection,
+    moved: Collection[int],
+    receivers: Collection[int],
+    given: Sequence[tuple[int, int, int | None]],
+    spent: Sequence[sa.Row[Any]],
+    now: int,
 ) -> dict[tuple[int, int], int]:
-    """(asset, account) → since when its holder has what arrives there.
+    """(asset, account) → since when its holder has what arrives there. ``given``: asset, account, and how much arrives.
 
     What somebody else sends is new. What holders move to themselves keeps its age, the newest of what they spend, so
-    that a rule about age can be neither reset nor evaded by moving coins.
+    that a rule about age can be neither reset nor evaded by moving coins. Who gets more than they put in got it from
+    somebody: an old coin beside it makes nothing older.
     """
     own = [row for row in spent if row.account_id is not None and row.satoshi is not None]
     persons = _persons(db, {row.asset for row in own}, {row.account_id for row in own} | set(receivers)) if own else {}
@@ -251,9 +264,17 @@ def _acquired(
         return (asset, "account", account_id) if person is None else (asset, "user", person)
 
     ages: dict[tuple[int, str, int], int] = {}
+    left: dict[tuple[int, str, int], int] = {}
     for row in own:
         key = holder(row.asset, row.account_id)
         ages[key] = max(ages.get(key, 0), row.acquired_at)
+        left[key] = left.get(key, 0) + (0 if row.is_token else row.satoshi)
+    for asset, account, satoshi in given:
+        key = holder(asset, account)
+        if key in left:
+            left[key] -= left[key] + 1 if satoshi is None else satoshi
+            if left[key] < 0:
+                ages[key] = now
     return {(asset, account): ages.get(holder(asset, account), now) for asset in moved for account in receivers}
 
 
