@@ -22,8 +22,8 @@ from amp0.elements.pset import Amp0Pset
 from amp0.elements.transaction import OutPoint
 from amp0.elements.transaction import Transaction
 from amp0.issuer.operations import Done
-from amp0.issuer.operations import Report
 from amp0.issuer.treasury import Treasury
+from amp0.issuer.walk import Report
 from amp0.network import Network
 from amp0.protocol.credentials import Amp0SignerData
 from amp0.protocol.credentials import WatchOnlyKeys

@@ -27,8 +27,10 @@ from amp0.protocol.issuer import (
     DistributeConfirm,
     DistributeFile,
     Distribution,
+    DistributionTx,
     IssuanceEntry,
     Outpoint,
+    PaidAssignment,
     Reissuance,
     ReissueConfirm,
     Reissued,
@@ -200,10 +202,20 @@ class Office(IssuerClient):
             Distribution(
                 distribution_uuid=one,
                 distribution_status="CONFIRMED" if one in self.confirmed else "UNCONFIRMED",
-                transactions=[],
+                transactions=[self._paid(one)] if one in self.confirmed else [],
             )
             for one in self.open
         ]
+
+    def _paid(self, distribution_uuid: str) -> DistributionTx:
+        rows = [row for row in self.rows if row.distribution_uuid == distribution_uuid]
+        return DistributionTx(
+            txid=self.confirmed[distribution_uuid],
+            transaction_status="CONFIRMED",
+            included_blockheight=1,
+            confirmed_datetime=WHEN,
+            assignments=[PaidAssignment(registered_user=7, amount=row.amount, vout=row.id) for row in rows],
+        )
 
     async def create_distribution(self, asset_uuid: str) -> DistributeFile:
         made = str(uuid.UUID(int=len(self.open) + 1))

@@ -158,7 +158,7 @@ async def test_nothing_is_sent_that_cannot_be_noted(tmp_path: Path) -> None:
 async def test_i04_a_lost_answer_of_the_wallet_is_looked_up_not_asked_for_again(
     name: str, call: str, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("amp0.issuer.operations.LOOKS", 1)
+    monkeypatch.setattr("amp0.issuer.walk.LOOKS", 1)
     trouble = Trouble()
     await OPERATIONS[name](*opened(trouble))
     at = trouble.names.index(call, 1)
@@ -235,8 +235,15 @@ async def test_an_existing_payment_is_confirmed_and_nothing_is_sent() -> None:
         await office.distribute(UUID, wallet, use_existing="77" * 32, poll_seconds=0)
     (done,) = await office.distribute(UUID, wallet, use_existing=txid, poll_seconds=0)
     assert (done.txid, done.resumed, len(wallet.paid)) == (txid, True, 1)
-    with pytest.raises(InvalidInput, match="TXID:VIN"):
-        await office.reissue(UUID, 5, wallet, use_existing="nonsense")
+    (again,) = await office.distribute(UUID, wallet, use_existing=txid, poll_seconds=0)
+    assert again == done
+    for operation in (office.reissue, office.burn):
+        with pytest.raises(InvalidInput, match="TXID:VIN"):
+            await operation(UUID, 5, wallet, use_existing="nonsense")
+        with pytest.raises(InvalidInput, match="has made no"):
+            await operation(UUID, 5, wallet, use_existing=txid)
+    burnt = await wallet.burn("aa" * 32, 3)
+    assert (await office.burn(UUID, 5, wallet, use_existing=burnt.txid, poll_seconds=0)).satoshi == 3
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from amp0 import IssuerClient as BlockingClient
 from amp0 import Signer
-from amp0.errors import IssuerRefused
+from amp0.errors import IssuerRefused, UnconfirmedMove
 from amp0.issuer import Done, Issue, IssuerClient, NodeTreasury, Progress
 from amp0.local.stack import Stack
 from tests.journeys.conftest import PASSWORD, log_in
@@ -85,6 +86,7 @@ class Issuer:
     name: str
     client: BlockingClient
     asset_uuid: str = ""
+    asset_id: str = ""
     user: int = 0
     expected: dict[str, int] = field(default_factory=lambda: {"distributed": 0, "reissued": 0, "burned": 0})
 
@@ -116,40 +118,48 @@ class Issuer:
         assert sum(row.amount for row in rows) == summary.issued + summary.reissued - summary.burned
 
 
-@pytest.fixture(scope="module")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
-    with Stack.on_free_ports(node_port=0) as stack:
+@contextmanager
+def opened(folder: Path, **settings: Any) -> Iterator[Issuer]:
+    """A stack of its own, with an asset in the treasury."""
+    with Stack.on_free_ports(node_port=0, **settings) as stack:
         name = f"issuer {uuid.uuid4()}"
         stack.dev.create_issuer(name, PASSWORD)
         assert stack.node_url is not None
         assert stack.node_cookie is not None
         treasury = NodeTreasury(stack.node_url, stack.node_cookie)
         with BlockingClient(stack.api_url, name, PASSWORD) as client:
-            made = Issuer(stack, tmp_path_factory.mktemp("state"), name, client)
+            made = Issuer(stack, folder, name, client)
+            addresses = [client.treasury_address(treasury) for _ in range(2)]
             issued = client.issue(
                 Issue(
                     name="Test Bond",
                     amount=1_000_000,
-                    destination_address=client.treasury_address(treasury),
+                    destination_address=addresses[0],
                     domain="example.com",
                     ticker="TEST",
                     pubkey=PUBKEY,
                     is_reissuable=True,
                     reissuance_amount=1,
-                    reissuance_address=client.treasury_address(treasury),
+                    reissuance_address=addresses[1],
                     transfer_restricted=True,
                 )
             )
-            made.asset_uuid = issued.asset_uuid
+            made.asset_uuid, made.asset_id = issued.asset_uuid, issued.asset_id
             stack.dev.mine(2)
-            signer = Signer.random(stack.network)
-            with log_in(stack, signer) as session:
-                pointer = session.next_account()
-                gaid = session.create_amp0_account(pointer, signer.amp0_account_xpub(pointer))
             while not any(row.amount for row in client.balance(made.asset_uuid).confirmed_balance):
                 time.sleep(0.05)
-            made.user = client.add_user("Alice", gaid=gaid).id
             yield made
+
+
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
+    with opened(tmp_path_factory.mktemp("state")) as made:
+        signer = Signer.random(made.stack.network)
+        with log_in(made.stack, signer) as session:
+            pointer = session.next_account()
+            gaid = session.create_amp0_account(pointer, signer.amp0_account_xpub(pointer))
+        made.user = made.client.add_user("Alice", gaid=gaid).id
+        yield made
 
 
 def until_done(issuer: Issuer, operation: str, arguments: tuple[Any, ...], calls: int, *, after: bool) -> Any:
@@ -188,3 +198,24 @@ def test_a_reissue_and_a_burn(issuer: Issuer, operation: str, calls: int, after:
     assert done.satoshi == satoshi
     issuer.check()
     assert not list(issuer.folder.glob("*.json"))
+
+
+def test_what_was_lost_of_sight_stops_everything_and_is_found_again(tmp_path: Path) -> None:
+    """The node pays itself behind the server's back: which outputs hold the asset is hidden from everybody else."""
+    with opened(tmp_path, lost_after_seconds=1) as issuer:
+        client, uuid_of_asset = issuer.client, issuer.asset_uuid
+        assert issuer.stack.node_cookie is not None
+        treasury = NodeTreasury(str(issuer.stack.node_url), issuer.stack.node_cookie)
+        asyncio.run(treasury.pay(issuer.asset_id, {client.treasury_address(treasury): 400_000}))
+        issuer.stack.dev.mine(3)
+        while not client.lost_outputs(uuid_of_asset).lost_outputs:
+            time.sleep(0.1)
+        with pytest.raises(UnconfirmedMove, match="lost sight"):
+            client.burn(uuid_of_asset, 5, treasury)
+        found = client.find_lost_outputs(uuid_of_asset, treasury)
+        assert len(found) == 2
+        assert client.lost_outputs(uuid_of_asset).lost_outputs == []
+        assert client.find_lost_outputs(uuid_of_asset, treasury) == []
+        client.burn(uuid_of_asset, 5, treasury, report=issuer.mine)
+        issuer.expected["burned"] = 5
+        issuer.check()

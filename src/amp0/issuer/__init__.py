@@ -6,8 +6,9 @@ node (``NodeTreasury``).
 """
 
 from amp0.issuer.client import IssuerClient
-from amp0.issuer.operations import Done, Progress, Report
+from amp0.issuer.operations import Done
 from amp0.issuer.treasury import Move, NodeTreasury, Treasury
+from amp0.issuer.walk import Progress, Report
 from amp0.protocol.issuer import Issue, Outpoint
 
 __all__ = ["Done", "Issue", "IssuerClient", "Move", "NodeTreasury", "Outpoint", "Progress", "Report", "Treasury"]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from amp0.issuer.session import Calls, segment
 from amp0.protocol.issuer import (
     Assignment,
@@ -135,4 +137,6 @@ class MoneyCalls(Calls):
     async def update_blinders(self, asset_uuid: str, blinders: UpdateBlinders) -> None:
         """Hand in the blinders of an output that the server could not open: lost outputs are found this way."""
         path = f"/assets/{segment(asset_uuid)}/update-blinders"
-        await self._api.tell("POST", path, blinders, repeatable=True)
+        # Other servers of this API do not know every key that ours does.
+        body = {name: value for name, value in msgspec.structs.asdict(blinders).items() if value is not None}
+        await self._api.tell("POST", path, body, repeatable=True)

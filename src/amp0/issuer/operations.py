@@ -13,62 +13,49 @@ That holds for one wallet with one operation of a kind at a time for an asset.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from amp0.errors import (
-    ConnectionFailed,
-    ConnectionTimeout,
     InvalidInput,
     IssuerRefused,
+    NodeRefused,
     RemoteProtocolError,
     UnconfirmedMove,
 )
 from amp0.issuer.assets import AssetCalls
-from amp0.issuer.journal import Journal, journal
+from amp0.issuer.journal import journal
 from amp0.issuer.money import MoneyCalls
-from amp0.issuer.treasury import Move, Treasury
+from amp0.issuer.treasury import Treasury
+from amp0.issuer.walk import (
+    POLL_SECONDS,
+    WAIT_SECONDS,
+    Once,
+    Progress,
+    Report,
+    Walk,
+    confirmed,
+    once,
+    parse_move,
+    unheard,
+    wait_for,
+)
 from amp0.protocol.issuer import (
+    Asset,
     Assignment,
     BurnConfirm,
     BurnTxData,
+    ChangeOutput,
     DistributeConfirm,
     DistributionTxData,
     Outpoint,
     ReissuanceInput,
     ReissueConfirm,
     UpdateBlinders,
+    WalletDetail,
     satoshi_of,
 )
-
-T = TypeVar("T")
-
-CONFIRMATIONS = 2
-"""What makes a transaction final on Liquid, and what the server wants to see."""
-POLL_SECONDS = 5.0
-"""Longest pause between two looks at a transaction; the first are closer together."""
-_FIRST_PAUSE = 0.1
-WAIT_SECONDS = 3600.0
-"""How long a transaction is waited for before the caller is told; calling again goes on with it."""
-SERVER_SECONDS = 120.0
-"""How long the server may be behind the wallet's node."""
-LOOKS = 3
-"""How often a wallet is looked at after an answer of it was lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an operation is: ``found`` (made earlier), ``sent``, ``waiting`` or ``confirmed``, and a sentence."""
-
-    step: str
-    text: str
-    txid: str = ""
-
-
-Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +70,6 @@ class Done:
     resumed: bool
     vin: int = 0
     distribution_uuid: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """What every operation is told: whom to report to, how long to wait."""
-
-    treasury: Treasury
-    report: Report
-    poll_seconds: float
-    wait_seconds: float
 
 
 class Operations(AssetCalls, MoneyCalls):
@@ -118,14 +95,13 @@ class Operations(AssetCalls, MoneyCalls):
         Blocks until the server has confirmed; calling again after any failure goes on where it stopped. Raises
         :class:`IssuerRefused` when there is nothing to distribute or the server does not confirm.
         """
-        walk = _Walk(treasury, report or _unheard, poll_seconds, wait_seconds)
+        walk = Walk(treasury, report or unheard, poll_seconds, wait_seconds)
         await treasury.check()
         asset = await self.asset(asset_uuid)
         waiting = await self.assignments(asset_uuid, distributed=False)
         begun = await self._begun(asset_uuid, waiting)
         if use_existing is not None:
-            paid = await self._paid_by(use_existing, begun, treasury)
-            return [await self._finish_distribution(walk, asset_uuid, asset.asset_id, paid, use_existing, resumed=True)]
+            return [await self._existing(walk, asset, begun, use_existing)]
         done = [await self._pay(walk, asset_uuid, asset.asset_id, order) for order in begun]
         if not done or any(_is_ready(assignment) for assignment in waiting):
             file = await self.create_distribution(asset_uuid)
@@ -156,7 +132,7 @@ class Operations(AssetCalls, MoneyCalls):
         case; one of another amount raises :class:`UnconfirmedMove`. ``use_existing`` (``TXID:VIN``) finishes that one;
         ``besides`` names transactions that are to be left alone.
         """
-        walk = _Walk(treasury, report or _unheard, poll_seconds, wait_seconds)
+        walk = Walk(treasury, report or unheard, poll_seconds, wait_seconds)
         await treasury.check()
         asset = await self.asset(asset_uuid)
 
@@ -164,12 +140,13 @@ class Operations(AssetCalls, MoneyCalls):
             return {row.txid for row in await self.reissuances(asset_uuid)}
 
         async def prepare() -> None:
+            await self._require_nothing_lost(asset_uuid)
             file = await self.request_reissue(asset_uuid, satoshi)
-            await self._require_in_sight(asset_uuid, file.reissuance_utxos, treasury)
+            await _require_coins(file.reissuance_utxos, treasury)
 
-        existing = _move(use_existing, satoshi)
+        existing = parse_move(use_existing)
         with journal(state_dir, "reissue", asset.asset_uuid, None if existing else satoshi) as note:
-            once = _Once(
+            once = Once(
                 "reissue",
                 satoshi,
                 frozenset(besides),
@@ -178,14 +155,14 @@ class Operations(AssetCalls, MoneyCalls):
                 prepare=prepare,
                 act=lambda: treasury.reissue(asset.asset_id, satoshi),
             )
-            made, resumed = (existing, True) if existing else await once.made(walk, note)
-            await _wait(walk, made.txid)
+            made, resumed = await once.made(walk, note, existing)
+            await wait_for(walk, made.txid)
             body = ReissueConfirm(
                 details=await treasury.details(made.txid),
                 reissuance_output=ReissuanceInput(txid=made.txid, vin=made.vin),
                 listissuances=await treasury.issuances(asset.asset_id),
             )
-            answer = await _confirmed(walk, lambda: self.confirm_reissue(asset_uuid, body))
+            answer = await confirmed(walk, lambda: self.confirm_reissue(asset_uuid, body))
             note.end()
         walk.report(Progress("confirmed", f"the server knows of {answer.reissuance_amount:,} satoshi more", made.txid))
         return Done(txid=answer.txid, satoshi=answer.reissuance_amount, resumed=resumed, vin=answer.vin)
@@ -207,17 +184,18 @@ class Operations(AssetCalls, MoneyCalls):
 
         ``state_dir``, ``use_existing`` (a transaction's id) and ``besides`` are those of :meth:`reissue`.
         """
-        walk = _Walk(treasury, report or _unheard, poll_seconds, wait_seconds)
+        walk = Walk(treasury, report or unheard, poll_seconds, wait_seconds)
         await treasury.check()
         asset = await self.asset(asset_uuid)
 
         async def prepare() -> None:
+            await self._require_nothing_lost(asset_uuid)
             file = await self.request_burn(asset_uuid, satoshi)
-            await self._require_in_sight(asset_uuid, file.utxos, treasury)
+            await _require_coins(file.utxos, treasury)
 
-        existing = _move(use_existing, satoshi)
+        existing = parse_move(use_existing)
         with journal(state_dir, "burn", asset.asset_uuid, None if existing else satoshi) as note:
-            once = _Once(
+            once = Once(
                 "burn",
                 satoshi,
                 frozenset(besides),
@@ -226,11 +204,11 @@ class Operations(AssetCalls, MoneyCalls):
                 prepare=prepare,
                 act=lambda: treasury.burn(asset.asset_id, satoshi),
             )
-            made, resumed = (existing, True) if existing else await once.made(walk, note)
-            await _wait(walk, made.txid)
+            made, resumed = await once.made(walk, note, existing)
+            await wait_for(walk, made.txid)
             change = await treasury.change(made.txid, asset.asset_id)
             body = BurnConfirm(tx_data=BurnTxData(txid=made.txid), change_data=change)
-            await _confirmed(walk, lambda: self.confirm_burn(asset_uuid, body))
+            await confirmed(walk, lambda: self.confirm_burn(asset_uuid, body))
             note.end()
         walk.report(Progress("confirmed", "the server knows of the burn", made.txid))
         return Done(txid=made.txid, satoshi=made.satoshi, resumed=resumed)
@@ -241,18 +219,18 @@ class Operations(AssetCalls, MoneyCalls):
         lost = await self.lost_outputs(asset_uuid)
         found = []
         for outpoint in [*lost.lost_outputs, *lost.reissuance_lost_outputs]:
-            rows = await treasury.details(outpoint.txid)
-            for asset_id in filter(None, (asset.asset_id, asset.reissuance_token_id)):
-                rows = [*rows, *await treasury.change(outpoint.txid, asset_id)]  # type: ignore[list-item]
-            for row in rows:
+            for row in await _known_outputs(treasury, outpoint.txid, asset):
                 if row.vout == outpoint.vout and row.amountblinder and row.assetblinder:
-                    blinders = UpdateBlinders(
-                        txid=outpoint.txid,
-                        vout=outpoint.vout,
-                        asset_blinder=row.assetblinder,
-                        amount_blinder=row.amountblinder,
+                    await self.update_blinders(
+                        asset_uuid,
+                        UpdateBlinders(
+                            txid=outpoint.txid,
+                            vout=outpoint.vout,
+                            asset_blinder=row.assetblinder,
+                            amount_blinder=row.amountblinder,
+                            amount=satoshi_of(abs(row.amount)),
+                        ),
                     )
-                    await self.update_blinders(asset_uuid, blinders)
                     found.append(outpoint)
                     break
         return found
@@ -266,13 +244,23 @@ class Operations(AssetCalls, MoneyCalls):
         orders = [_Order.of(uuid, waiting) for uuid in open_ones]
         return [order for order in orders if order.amounts]
 
-    async def _paid_by(self, txid: str, begun: Sequence[_Order], treasury: Treasury) -> _Order:
+    async def _existing(self, walk: Walk, asset: Asset, begun: Sequence[_Order], text: str) -> Done:
+        """The distribution that a transaction pays: confirmed now, or earlier."""
+        parsed = parse_move(text)
+        assert parsed is not None
+        txid = parsed[0]
         for order in begun:
-            if txid in await treasury.payments(list(order.amounts)):
-                return order
+            if txid in await walk.treasury.payments(list(order.amounts)):
+                return await self._finish_distribution(
+                    walk, asset.asset_uuid, asset.asset_id, order, txid, resumed=True
+                )
+        for row in await self.distributions(asset.asset_uuid):
+            paid = [one.amount for tx in row.transactions if tx.txid == txid for one in tx.assignments]
+            if paid:
+                return Done(txid, sum(paid), resumed=True, distribution_uuid=row.distribution_uuid)
         raise InvalidInput(f"the wallet has no transaction {txid} that pays a distribution of this asset")
 
-    async def _pay(self, walk: _Walk, asset_uuid: str, asset_id: str, order: _Order) -> Done:
+    async def _pay(self, walk: Walk, asset_uuid: str, asset_id: str, order: _Order) -> Done:
         addresses = list(order.amounts)
 
         async def made() -> list[str]:
@@ -282,41 +270,35 @@ class Operations(AssetCalls, MoneyCalls):
         if paid:
             walk.report(Progress("found", "the wallet has paid this distribution already; nothing is sent", paid[0]))
         else:
-            await self._require_in_sight(asset_uuid, (), walk.treasury)
-            txid = await _once(lambda: walk.treasury.pay(asset_id, order.amounts), made)
+            await self._require_nothing_lost(asset_uuid)
+            txid = await once(lambda: walk.treasury.pay(asset_id, order.amounts), made)
             walk.report(Progress("sent", f"paid {len(addresses)} assignments", txid))
         return await self._finish_distribution(
             walk, asset_uuid, asset_id, order, paid[0] if paid else txid, resumed=bool(paid)
         )
 
     async def _finish_distribution(
-        self, walk: _Walk, asset_uuid: str, asset_id: str, order: _Order, txid: str, *, resumed: bool
+        self, walk: Walk, asset_uuid: str, asset_id: str, order: _Order, txid: str, *, resumed: bool
     ) -> Done:
-        await _wait(walk, txid)
+        await wait_for(walk, txid)
         body = DistributeConfirm(
             tx_data=DistributionTxData(txid=txid, details=await walk.treasury.details(txid)),
             change_data=await walk.treasury.change(txid, asset_id),
         )
-        await _confirmed(walk, lambda: self.confirm_distribution(asset_uuid, order.uuid, body))
+        await confirmed(walk, lambda: self.confirm_distribution(asset_uuid, order.uuid, body))
         walk.report(Progress("confirmed", "the server has confirmed the distribution", txid))
         return Done(txid=txid, satoshi=sum(order.amounts.values()), resumed=resumed, distribution_uuid=order.uuid)
 
-    async def _require_in_sight(self, asset_uuid: str, needed: Sequence[Outpoint], treasury: Treasury) -> None:
-        """Nothing is moved while the ledger has lost sight of something, or counts with coins the wallet lacks."""
+    async def _require_nothing_lost(self, asset_uuid: str) -> None:
+        """Nothing is moved while the ledger has lost sight of something."""
         balance = await self.balance(asset_uuid)
         lost = [*balance.lost_outputs, *balance.reissuance_lost_outputs]
         if lost:
             shown = ", ".join(f"{outpoint.txid}:{outpoint.vout}" for outpoint in lost[:3])
             raise UnconfirmedMove(
                 f"the server has lost sight of {len(lost)} outputs of this asset ({shown}); confirm what moved them, "
-                "or hand in their blinders (find_lost_outputs, amp0 issuer lost-outputs --node), and try again",
+                "or hand in their blinders (find_lost_outputs, amp0 issuer lost-outputs), and try again",
                 [outpoint.txid for outpoint in lost],
-            )
-        absent = await treasury.missing(needed) if needed else []
-        if absent:
-            raise InvalidInput(
-                f"the wallet does not have {absent[0].txid}:{absent[0].vout}, which the server counts as treasury: is "
-                "it the right node and wallet, and has it caught up?"
             )
 
     async def _known_burns(self, asset_uuid: str) -> set[str]:
@@ -342,125 +324,27 @@ class _Order:
         return cls(uuid, {row.receiving_address: row.amount for row in own if row.receiving_address})
 
 
-@dataclass(frozen=True, slots=True)
-class _Once:
-    """A move that is made once, however often it is asked for."""
-
-    what: str
-    satoshi: int
-    besides: frozenset[str]
-    listed: Callable[[], Awaitable[list[Move]]]
-    """What the wallet has made."""
-    known: Callable[[], Awaitable[set[str]]]
-    """What the server was told of."""
-    prepare: Callable[[], Awaitable[None]]
-    """Everything that may still refuse."""
-    act: Callable[[], Awaitable[Move]]
-
-    async def made(self, walk: _Walk, note: Journal) -> tuple[Move, bool]:
-        """The move, and whether it had been made before."""
-        finished = note.before if note.before is not None else await self.known()
-        found = _same(self.what, await self._besides(finished), self.satoshi)
-        if found is not None:
-            walk.report(Progress("found", f"the wallet has made this {self.what} already; nothing is sent", found.txid))
-            return found, True
-        await self.prepare()
-        if note.before is None:
-            note.begin([move.txid for move in await self.listed()])
-        before = note.before
-        assert before is not None
-        made = await _once(self.act, lambda: self._besides(before))
-        walk.report(Progress("sent", f"{self.what} of {self.satoshi:,} satoshi", made.txid))
-        return made, False
-
-    async def _besides(self, finished: Collection[str]) -> list[Move]:
-        return [move for move in await self.listed() if move.txid not in finished and move.txid not in self.besides]
-
-
 def _is_ready(assignment: Assignment) -> bool:
     return assignment.ready_for_distribution and assignment.has_vested and assignment.distribution_uuid is None
 
 
-def _unheard(_progress: Progress) -> None:
-    """Where nobody listens."""
+async def _require_coins(needed: Sequence[Outpoint], treasury: Treasury) -> None:
+    """The server counts with coins of the treasury; this wallet has to be the one that has them."""
+    absent = await treasury.missing(needed) if needed else []
+    if absent:
+        raise InvalidInput(
+            f"the wallet does not have {absent[0].txid}:{absent[0].vout}, which the server counts as treasury: is it "
+            "the right node and wallet, and has it caught up?"
+        )
 
 
-def _move(text: str | None, satoshi: int) -> Move | None:
-    """``TXID`` or ``TXID:VIN``."""
-    if text is None:
-        return None
-    txid, _, vin = text.partition(":")
-    if len(txid) != 64 or not (vin or "0").isdigit():
-        raise InvalidInput(f"{text[:80]!r} is not TXID or TXID:VIN")
-    return Move(txid.lower(), satoshi, int(vin or 0))
-
-
-def _same(what: str, unknown: Sequence[Move], satoshi: int) -> Move | None:
-    """The one move that was made for this already, if any was made."""
-    if not unknown:
-        return None
-    if len(unknown) == 1 and unknown[0].satoshi == satoshi:
-        return unknown[0]
-    listed = ", ".join(f"{move.txid}:{move.vin} ({move.satoshi:,} satoshi)" for move in unknown[:3])
-    raise UnconfirmedMove(
-        f"the wallet has made a {what} that the server was not told of: {listed}. Finish it first, giving it as "
-        f"use_existing (--use-existing); or leave it alone, naming it as one of besides (--besides)",
-        [move.txid for move in unknown],
-    )
-
-
-async def _once(move: Callable[[], Awaitable[T]], made: Callable[[], Awaitable[Sequence[T]]]) -> T:
-    """Move units; when the answer is lost, look what the wallet made instead of asking it again."""
+async def _known_outputs(treasury: Treasury, txid: str, asset: Asset) -> list[WalletDetail | ChangeOutput]:
+    """What a wallet knows of a transaction's outputs in an asset and its token; nothing of one that is not its own."""
+    ids = [one for one in (asset.asset_id, asset.reissuance_token_id) if one is not None]
     try:
-        return await move()
-    except ConnectionFailed as lost:
-        for look in range(LOOKS):
-            await asyncio.sleep(look)
-            try:
-                found = await made()
-            except ConnectionFailed:
-                continue
-            if len(found) == 1:
-                return found[0]
-        raise ConnectionFailed(
-            f"the wallet's answer was lost ({lost}), and whether it moved anything is not known; call again when it "
-            "answers: it is looked at before anything is sent"
-        ) from None
-
-
-async def _wait(walk: _Walk, txid: str) -> None:
-    """Until a transaction is final."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + walk.wait_seconds
-    shown, pause = -1, _FIRST_PAUSE
-    while True:
-        confirmations = await walk.treasury.confirmations(txid)
-        if confirmations < 0:
-            raise UnconfirmedMove(f"transaction {txid} can no longer confirm; look at the wallet", [txid])
-        if confirmations >= CONFIRMATIONS:
-            return
-        if confirmations != shown:
-            walk.report(Progress("waiting", f"{confirmations} of {CONFIRMATIONS} confirmations", txid))
-            shown = confirmations
-            continue
-        if loop.time() > deadline:
-            raise ConnectionTimeout(
-                f"transaction {txid} has {confirmations} confirmations after {walk.wait_seconds:.0f} s; call again "
-                "later: it is not sent twice"
-            )
-        await asyncio.sleep(min(pause, walk.poll_seconds))
-        pause *= 1.5
-
-
-async def _confirmed(walk: _Walk, confirm: Callable[[], Awaitable[T]]) -> T:
-    """The server's answer, once it has seen the blocks that the wallet's node has."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + min(SERVER_SECONDS, walk.wait_seconds)
-    while True:
-        try:
-            return await confirm()
-        except IssuerRefused as refused:
-            behind = refused.status == 400 and "try again" in refused.text
-            if not behind or loop.time() > deadline:
-                raise
-        await asyncio.sleep(min(walk.poll_seconds, 1.0))
+        rows: list[WalletDetail | ChangeOutput] = [*await treasury.details(txid)]
+    except NodeRefused:
+        return []
+    for asset_id in ids:
+        rows += await treasury.change(txid, asset_id)
+    return [row for row in rows if row.asset in ids]
