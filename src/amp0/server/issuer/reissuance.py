@@ -97,6 +97,7 @@ def _record(call: Call, tx: Transaction, vin: int, made: MadeMore) -> wire.Reiss
     if _recorded(db, txid, vin) is None:
         confirming.require_deep(db, call.desk, txid)
         confirming.require_unused(db, txid, but=reissuances)
+        confirming.require_treasury(db, asset, tx)
         db.execute(
             reissuances.insert().values(
                 txid=bytes(txid),
