@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from amp0.elements import wally
 from amp0.elements.confidential import Opening
 from amp0.elements.transaction import OutPoint, Transaction, TxIn, TxOut
-from amp0.server.ledger import blacklist, book
+from amp0.server.ledger import blacklist, book, views
 from amp0.server.ledger.book import CONFIRMED, GONE, MEMPOOL, PROMISED, NotFollowed, Opened, WrongOpening
 from amp0.server.store import asset_schema as tables
 from amp0.server.store import schema
@@ -24,6 +24,7 @@ from .scene import (
     TOKEN_TREASURY,
     TOKENS,
     TREASURY,
+    AssetOf,
     Ledger,
     Made,
     Out,
@@ -286,6 +287,27 @@ def test_a_replaced_one_is_gone_even_where_the_new_one_leaves_the_asset_alone() 
     ledger.cosign(make([coin.at(0)], [Out(STRANGER, 9, POLICY)]))
     assert ledger.state(transfer) == GONE
     assert {row.spent_by for row in ledger.rows(first)} == {None}
+
+
+def test_a_coin_that_its_owner_did_not_sign_for_is_not_spent_by_a_promise() -> None:
+    """A holder names coins of the treasury among their inputs: they stay at the issuer's disposal, token included."""
+    ledger = started()
+    alice = ledger.account(1)
+    first = distributed(ledger, alice)
+
+    def spendable() -> list[int | None]:
+        with ledger.store.snapshot() as db:
+            return [coin.satoshi for t in (False, True) for coin in views.treasury_outputs(db, AssetOf(), t)]
+
+    assert spendable() == [400, TOKENS]
+    spends = [first.at(0), first.at(1), ledger.issuance.at(1)]
+    trick = make(spends, [Out(alice, 600), Out(TREASURY, 400), Out(TOKEN_TREASURY, TOKENS, TOKEN)])
+    ledger.cosign(trick)
+    assert spendable() == [400, TOKENS]
+    ledger.mine(trick)
+    assert ledger.state(trick) == CONFIRMED
+    assert spendable() == [400, TOKENS]
+    assert ledger.holders() == {None: 400, gaid(1): 600}
 
 
 def test_what_depends_on_a_double_spent_transaction_is_gone_with_it() -> None:

@@ -453,6 +453,16 @@ def test_only_transactions_in_blocks_are_shown() -> None:
         assert past.transaction(db, AssetOf(id=2), ledger.issuance.txid) is None
 
 
+def test_suspects_alone_are_no_transaction_of_the_asset() -> None:
+    """A node pays somebody from its L-BTC change while its distribution waits for the confirmation."""
+    ledger = started()
+    made = paid(ledger, ledger.account(1), told=False)
+    ledger.mine(make([made.at(2)], [Out(STRANGER, 3, POLICY), Out(NODE_CHANGE, 1, POLICY)]))
+    with ledger.store.snapshot() as db:
+        shown = [one.txid for one in past.transactions(db, AssetOf(), Page())]
+    assert shown == [ledger.issuance.txid, made.txid]
+
+
 # --- speed ---------------------------------------------------------------------------------------------------------
 
 

@@ -100,10 +100,13 @@ def record_cosigned(db: Connection, tx: Transaction, openings: Sequence[Opening 
     units.update(managed(db, {opening.asset for opening in known.values()}).values())
     if not units:
         return
+    # Only what AMP accounts spend was signed for by its owner. Anybody may name a coin of the treasury, or of a stranger,
+    # among the inputs: until the chain says so nobody has spent it, and nothing that spends it is gone.
+    spent = [row for row in spent if row.account_id is not None]
     for row in spent:
         if row.spent_state == PROMISED and row.spent_by != bytes(tx.txid()):
             mark_gone(db, Txid(row.spent_by), for_good=True)
-    # What the chain has spent stays spent by that: only others' inputs can be, and then this one will not confirm.
+    # What the chain has spent stays spent by that, and this one will not confirm.
     spent = [row for row in spent if row.spent_state in (None, PROMISED)]
     before = states(db, tx.txid())
     if not before:
