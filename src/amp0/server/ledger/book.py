@@ -100,8 +100,8 @@ def record_cosigned(db: Connection, tx: Transaction, openings: Sequence[Opening 
     units.update(managed(db, {opening.asset for opening in known.values()}).values())
     if not units:
         return
-    # Only what AMP accounts spend was signed for by its owner. Anybody may name a coin of the treasury, or of a stranger,
-    # among the inputs: until the chain says so nobody has spent it, and nothing that spends it is gone.
+    # Only what AMP accounts spend was signed for by its owner. Anybody may name a coin of the treasury, or of somebody
+    # else, among the inputs: until the chain says so nobody has spent it, and nothing that spends it is gone.
     spent = [row for row in spent if row.account_id is not None]
     for row in spent:
         if row.spent_state == PROMISED and row.spent_by != bytes(tx.txid()):
