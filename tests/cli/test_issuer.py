@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
+import subprocess
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from amp0 import IssuerClient, Signer, Wollet
+from amp0 import IssuerClient, NodeTreasury, Signer, Wollet
+from amp0.issuer import Move
 from amp0.local.stack import Stack
 from tests.cli.conftest import PASSWORD, Said, Terminal
-from tests.cli.test_running import running
+from tests.cli.test_running import AMP0, running
 
 PUBKEY = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 
@@ -328,3 +331,31 @@ def test_an_issuer_is_made_beside_a_running_server(
         assert create("others", "--dev-url", ready["chain"]).code == 60
         assert create("more", "--dev-url", ready["chain"], "--person", "x").code == 2
         assert create("more", "--dev-url", "http://issuer.example").code == 60
+
+
+def test_i04_a_command_killed_while_it_waits_goes_on_when_it_is_run_again(tmp_path: Path, terminal: Terminal) -> None:
+    with Stack.on_free_ports(node_port=0) as stack:
+        assert stack.node_url is not None
+        assert stack.node_cookie is not None
+        stack.dev.create_issuer("bonds", PASSWORD)
+        treasury = NodeTreasury(stack.node_url, stack.node_cookie)
+        node = ["--node", stack.node_url, "--node-auth-file", str(stack.node_cookie)]
+        login = ["--url", stack.api_url, "--username", "bonds", "--password-file", terminal.path("password")]
+        made = terminal.amp0(
+            "issuer", "asset", "issue", "Test Bond", "--ticker", "BND", "--domain", "example.com", "--pubkey", PUBKEY,
+            "--amount", "1000", *node, *login, "--json",
+        ).json()  # fmt: skip
+        stack.dev.mine(2)
+        wait_for_treasury(Desk(terminal, stack, "bonds", "BND"), 1000)
+        words = ["issuer", "asset", "burn", "BND", "300", *node, *login, "--state-dir", str(tmp_path / "state")]
+        process = subprocess.Popen([*AMP0, *words], stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("sent"):
+                break
+        process.kill()
+        process.communicate(timeout=30)
+        stack.dev.mine(2)
+        again = terminal.amp0(*words, "--json").json()
+        assert (again["satoshi"], again["resumed"]) == (300, True)
+        assert asyncio.run(treasury.burns(made["asset_id"])) == [Move(again["txid"], 300)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from amp0.cli.issuer_login import Login, Node, asset_argument, login_options, node_options, told, uuid_of
+from amp0.cli.issuer_login import Login, Node, asset_argument, login_options, node_options, uuid_of
 from amp0.cli.output import note
 
 _besides = click.option(
@@ -151,7 +151,7 @@ def reissue(
             state_dir=_folder(state_dir),
             use_existing=use_existing,
             besides=besides,
-            report=told,
+            report=login.told,
         )
     login.show(done)
 
@@ -185,7 +185,7 @@ def burn(
             state_dir=_folder(state_dir),
             use_existing=use_existing,
             besides=besides,
-            report=told,
+            report=login.told,
         )
     login.show(done)
 

@@ -55,6 +55,11 @@ class Login:
         else:
             print_facts([(name, plain(one)) for name, one in rows.items()])
 
+    def told(self, progress: Progress) -> None:
+        """How far an operation is, for whoever looks; with ``--json`` stderr is for errors alone."""
+        if not self.as_json:
+            note(f"{progress.step}: {progress.text}" + (f"  {progress.txid}" if progress.txid else ""))
+
     def done(self, text: str, **facts: object) -> None:
         """Something happened that has no answer of its own."""
         if self.as_json:
@@ -138,15 +143,10 @@ def uuid_of(client: IssuerClient, asset: str) -> str:
     raise InvalidInput(f"{which} the ticker or asset id {asset[:80]!r}; give the UUID (amp0 issuer asset list)")
 
 
-def told(progress: Progress) -> None:
-    """How far an operation is, for whoever looks; never part of the result."""
-    note(f"{progress.step}: {progress.text}" + (f"  {progress.txid}" if progress.txid else ""))
-
-
 def plain(value: object) -> object:
     """A value for people. Names come from anywhere: nothing in them may steer the terminal."""
     if isinstance(value, str):
-        return "".join(character if character.isprintable() else " " for character in value)
+        return "".join(character if character.isprintable() else " " for character in value) or None
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

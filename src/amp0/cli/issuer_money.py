@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from amp0.cli.issuer_login import Login, Node, asset_argument, login_options, node_options, plain, told, uuid_of
+from amp0.cli.issuer_login import Login, Node, asset_argument, login_options, node_options, plain, uuid_of
 
 _assignment = click.argument("assignment", type=click.IntRange(min=1))
 _addresses = click.argument("addresses", metavar="ADDRESS…", nargs=-1, required=True)
@@ -100,7 +100,7 @@ def distribute(login: Login, node: Node, asset: str, use_existing: str | None) -
     After a crash run it again: what the wallet has paid already is finished, not repeated.
     """
     with login.open() as client:
-        done = client.distribute(uuid_of(client, asset), node.treasury, use_existing=use_existing, report=told)
+        done = client.distribute(uuid_of(client, asset), node.treasury, use_existing=use_existing, report=login.told)
     login.show(done, ["distribution_uuid", "satoshi", "resumed", "txid"])
 
 
