@@ -238,6 +238,10 @@ def test_nobody_holds_more_than_that() -> None:
     assert codes(moved(41), MaxBalance(100)) == ["max_balance"]
     assert codes(moved(0, is_sealed=True), MaxBalance(100)) == ["recipient_unknown_balance"]
     assert codes(transfer([(ALICE, 60)], [(TREASURY, 60)]), MaxBalance(1)) == []
+    # What the receiver puts in is not held twice.
+    both = transfer([(ALICE, 60), (BOB, 40)], [(BOB, 100)], known={"user 2": {"balance": 40}})
+    assert codes(both, MaxBalance(100)) == []
+    assert codes(both, MaxBalance(99)) == ["max_balance"]
     # Somebody above the maximum may still send, and get change.
     known = {"user 1": {"balance": 900}}
     assert codes(transfer([(ALICE, 900)], [(BOB, 1), (ALICE, 899)], known=known), MaxBalance(100)) == []
@@ -292,7 +296,8 @@ def test_a_time_window_is_open_from_its_first_minute_to_before_its_last() -> Non
     def at(day: int, minute: int, second: int = 0) -> list[str]:
         return codes(replace(PAYMENT, now=midnight + day * DAY + minute * 60 + second), rule)
 
-    assert at(0, 9 * 60) == at(0, 16 * 60 + 59, 59) == []
+    assert at(0, 9 * 60) == at(0, 12 * 60 + 30) == at(0, 16 * 60 + 59, 59) == []
+    assert at(0, 8 * 60 + 30) == at(0, 17 * 60 + 30) == ["time_window"]
     assert at(0, 8 * 60 + 59, 59) == at(0, 17 * 60) == at(1, 12 * 60) == ["time_window"]
     assert texts(PAYMENT, TimeWindow(frozenset({5, 1}), 0, 1440)) == [
         "time_window: this asset may be sent on Monday, Friday from 00:00 to 24:00 UTC only"
@@ -311,6 +316,10 @@ def test_d14_an_approval_lets_its_user_burn_so_much_until_then() -> None:
     assert codes(burn(10, who=BOB), rule) == ["burn_not_approved"]
     assert codes(burn(10, who=BOB), IssuerBurn(50, NOW + 1)) == []
     assert codes(burn(10, now=NOW + 1), rule) == ["burn_not_approved"]
+    known = {"user 1": {"burned_since": {NOW: 0}}}
+    fresh = transfer([(ALICE, 100)], [(BURN, 50), (ALICE, 50)], known=known)
+    assert codes(fresh, IssuerBurn(50, NOW + 1, since=NOW)) == []
+    assert codes(replace(fresh, now=NOW - 1), IssuerBurn(50, NOW + 1, since=NOW)) == ["burn_not_approved"]
     # What is burned by several together is nobody's approved burn.
     both = transfer([(ALICE, 10), (BOB, 10)], [(BURN, 10), (BOB, 10)], known={"user 1": {"burned_since": {0: 0}}})
     assert codes(both, rule) == ["burn_not_approved"]
