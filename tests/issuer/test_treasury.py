@@ -1,4 +1,4 @@
-"""An Elements node as a treasury, against the embedded chain's node face."""
+"""An Elements node as a treasury: the embedded chain's node face, and a real one where there is one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from amp0.errors import BackendUnavailable, InvalidInput, NodeRefused, WalletErr
 from amp0.issuer import Move, NodeTreasury, Outpoint
 from amp0.issuer.treasury import _coins, _satoshi
 from amp0.local.stack import Stack
+from tests.devchain.node_stack import STACKS, stack_of
 from tests.issuer.loop import in_a_loop
 
 
@@ -37,9 +38,9 @@ class Chain:
         return httpx.post(str(self.stack.node_url), json=body, auth=credentials).json()["result"]  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    with Stack.on_free_ports(node_port=0) as stack:
+@pytest.fixture(scope="module", params=STACKS)
+def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    with stack_of(request.param, tmp_path_factory.mktemp("node")) as stack:
         yield Chain(stack)
 
 
