@@ -148,6 +148,10 @@ class Model:
         if not coins:
             return
         chosen = self.dice.sample(coins, self.dice.randint(1, min(2, len(coins))))
+        treasury = self._coins(ASSET, {TREASURY})
+        if treasury and self.dice.random() < 0.2:
+            # Together with the issuer, or so they say: nobody looks at the signatures of others.
+            chosen.append(self.dice.choice(treasury))
         outs = [
             Out(self.dice.choice([*self.scripts, TREASURY, script]), satoshi)
             for satoshi in self._split(sum(satoshi for _, satoshi in chosen), 2)
