@@ -208,6 +208,16 @@ async def test_an_answer_out_of_shape(body: bytes) -> None:
             await client.users()
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@in_a_loop
+async def test_a_redirection_is_not_followed_and_is_no_yes(status: int) -> None:
+    server = Server(httpx.Response(status, headers={"location": "https://elsewhere.example/api"}))
+    async with server.client() as client:
+        with pytest.raises(IssuerRefused, match="redirection"):
+            await client.delete_asset("0" * 36)
+    assert len(server.asked) == 1
+
+
 @in_a_loop
 async def test_what_is_handed_in_stays_one_part_of_the_path() -> None:
     server = Server(reply({"detail": "Not found."}, 404))

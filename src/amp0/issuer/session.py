@@ -186,7 +186,7 @@ class ApiSession:
                     renewed, tried = True, tried - 1
                     await self.token(stale=token)
                     continue
-                if status < 400:
+                if 200 <= status < 300:
                     return received
                 raise _refusal(status, received, wait, f"{method} {path}")
             except ConnectionFailed as error:
@@ -250,6 +250,10 @@ def _seconds(text: str | None) -> float | None:
 
 def _refusal(status: int, received: bytes, wait: float | None, endpoint: str) -> CallFailed | ConnectionFailed:
     """The error that an answer stands for; its body has one of three shapes, or is some proxy's."""
+    if status < 400:
+        # Following it would send the token, and perhaps the request as another one, to wherever it says.
+        text = f"the issuer API answers {status}, a redirection; give the URL that it leads to"
+        return IssuerRefused(text, status=status, endpoint=endpoint)
     text, fields = _texts(received)
     if status in (429, 502, 503, 504):
         later = f"; try again in {wait:.0f} s" if wait else "; try again"
