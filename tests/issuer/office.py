@@ -156,6 +156,8 @@ class Office(IssuerClient):
         self.reissues_known: dict[str, int] = {}
         self.burns_known: dict[str, int] = {}
         self.asked_to_burn = 0
+        self.most_payments: int | None = None
+        self.unpayable: set[int] = set()
         self.lost: list[Outpoint] = []
         self.behind = 0
 
@@ -219,9 +221,10 @@ class Office(IssuerClient):
 
     async def create_distribution(self, asset_uuid: str) -> DistributeFile:
         made = str(uuid.UUID(int=len(self.open) + 1))
-        fresh = [row for row in self.rows if row.distribution_uuid is None]
+        fresh = [row for row in self.rows if row.distribution_uuid is None and row.id not in self.unpayable]
+        fresh = fresh[: self.most_payments]
         if not fresh:
-            raise IssuerRefused("there is nothing to distribute", status=400)
+            raise IssuerRefused("There is nothing to distribute: user 7 cannot be paid", status=400)
         self.open.append(made)
         self.rows = [
             msgspec.structs.replace(row, distribution_uuid=made, receiving_address=f"address {row.id}")

@@ -189,6 +189,29 @@ async def test_everything_that_is_ready_is_paid_after_what_was_begun() -> None:
 
 
 @in_a_loop
+async def test_more_than_one_transaction_can_pay_takes_several() -> None:
+    office, wallet = opened(Trouble())
+    office.most_payments = 2
+    for satoshi in (11, 13, 17):
+        office._assigned(satoshi)
+    assert [one.satoshi for one in await distribute(office, wallet)] == [12, 24, 17]
+    assert [len(amounts) for _, amounts in wallet.paid] == [2, 2, 1]
+
+
+@in_a_loop
+async def test_who_cannot_be_paid_now_is_left_and_named() -> None:
+    office, wallet = opened(Trouble())
+    office._assigned(11)
+    office.unpayable = {office.rows[-1].id}
+    heard: list[Progress] = []
+    (done,) = await office.distribute(UUID, wallet, poll_seconds=0, report=heard.append)
+    assert (done.satoshi, heard[-1].step) == (12, "left")
+    assert "user 7 cannot be paid" in heard[-1].text
+    with pytest.raises(IssuerRefused, match="cannot be paid"):
+        await distribute(office, wallet)
+
+
+@in_a_loop
 async def test_a_file_that_does_not_pay_what_was_assigned_is_not_paid() -> None:
     office, wallet = opened(Trouble())
     honest = office.create_distribution

@@ -91,6 +91,7 @@ class Operations(AssetCalls, MoneyCalls):
     ) -> list[Done]:
         """Pay every assignment that is ready and vested; those of distributions that were begun before come first.
 
+        A server puts as many payments into one distribution as fit into a transaction; this goes on until all are paid.
         ``use_existing`` is the id of a transaction that already pays one of them: it is confirmed, and nothing is sent.
         Blocks until the server has confirmed; calling again after any failure goes on where it stopped. Raises
         :class:`IssuerRefused` when there is nothing to distribute or the server does not confirm.
@@ -103,10 +104,17 @@ class Operations(AssetCalls, MoneyCalls):
         if use_existing is not None:
             return [await self._existing(walk, asset, begun, use_existing)]
         done = [await self._pay(walk, asset_uuid, asset.asset_id, order) for order in begun]
-        if not done or any(_is_ready(assignment) for assignment in waiting):
-            file = await self.create_distribution(asset_uuid)
-            listed = await self.assignments(asset_uuid, distributed=False)
-            order = _Order.of(file.distribution_uuid, listed)
+        while not done or any(_is_ready(assignment) for assignment in waiting):
+            try:
+                file = await self.create_distribution(asset_uuid)
+            except IssuerRefused as refused:
+                if done and refused.status == 400 and "nothing to distribute" in refused.text:
+                    # What is left cannot be paid for now, which is no reason to hide what was.
+                    walk.report(Progress("left", refused.text))
+                    break
+                raise
+            waiting = await self.assignments(asset_uuid, distributed=False)
+            order = _Order.of(file.distribution_uuid, waiting)
             if order.amounts != {to: satoshi_of(number) for to, number in file.map_address_amount.items()}:
                 raise RemoteProtocolError("the request file of the distribution does not pay what was assigned")
             done.append(await self._pay(walk, asset_uuid, asset.asset_id, order))
