@@ -28,8 +28,8 @@ LOOKS = 3
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an operation is, and a sentence: ``found`` (made earlier), ``sent``, ``waiting``, ``confirmed``, or ``left``
-    (for later)."""
+    """How far an operation is, and a sentence: ``found`` (made earlier), ``sent``, ``waiting``, ``confirmed`` or
+    ``left`` (for later)."""
 
     step: str
     text: str
