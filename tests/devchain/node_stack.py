@@ -25,6 +25,7 @@ from tests.devchain.node import Node, copy_blocks, needs_node, running_node
 STACKS = ("face", pytest.param("node", marks=needs_node))
 FIRST_COINS, FIRST_COIN = 10, 100 * COIN
 """What a new wallet of the node has, as that of the face."""
+ANY_BURN = 21_000_000
 
 
 @contextmanager
@@ -108,10 +109,19 @@ class NodeDev(DevClient):
     def reorg(self, depth: int) -> int:
         with self._lock:
             self._set_time()
-            self._node.call("invalidateblock", self._node.call("getblockhash", self._chain.height - depth + 1))
+            first = self._chain.height - depth + 1
+            gone = [self._node.call("getblockhash", height) for height in range(first, self._chain.height + 1)]
+            waiting = [tx["hex"] for block in gone for tx in self._node.call("getblock", block, 2)["tx"][1:]]
+            self._node.call("invalidateblock", gone[0])
             self._chain.reorg(depth)
             made = [self._node.call("generateblock", self._miner, [])["hash"] for _ in range(depth + 1)]
-            return self._follow(made)
+            height = self._follow(made)
+            # Both have dropped what is locked until a height that they had not yet; when a longer chain replaces
+            # another, its height is there first.
+            for raw in waiting:
+                self._node.call("sendrawtransaction", raw, None, ANY_BURN)
+            self._relay()
+            return height
 
     def _set_time(self) -> None:
         self._node.call("setmocktime", int(self._clock()))
@@ -128,6 +138,6 @@ class NodeDev(DevClient):
             ours = {str(entry.txid): str(entry.tx) for entry in self._chain.mempool}
         for txid, raw in ours.items():
             if txid not in theirs:
-                self._node.call("sendrawtransaction", raw)
+                self._node.call("sendrawtransaction", raw, None, ANY_BURN)
         for txid in sorted(theirs.keys() - ours.keys(), key=lambda one: int(theirs[one]["ancestorcount"])):
             self._chain.submit(Transaction(self._node.call("getrawtransaction", txid)))

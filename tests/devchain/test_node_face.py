@@ -303,8 +303,20 @@ def test_addresses(node: Peer) -> None:
     assert node("getaddressinfo", PLAIN)["ismine"] is False
     assert node("validateaddress", "nonsense")["isvalid"] is False
     assert node.refused("getaddressinfo", "nonsense")[0] == -5
+    kinds = {"blech32": "el1q", "bech32": "ert1q", "legacy": "CT"}
+    assert all(node("getnewaddress", "", kind).startswith(start) for kind, start in kinds.items())
     assert node.refused("getnewaddress", "", "bech32m")[0] == -5
     assert node.refused("getnewaddress", 5)[0] == -3
+
+
+def test_nothing_is_burnt_unasked(node: Peer) -> None:
+    raw = node("getrawtransaction", node("destroyamount", "bitcoin", 2))
+    node.built.chain._forget(node.built.chain.mempool.remove(next(iter(node.built.chain.mempool)).txid))
+    refusal = (-25, "Unspendable output exceeds maximum configured by user (maxburnamount)")
+    assert node.refused("sendrawtransaction", raw) == refusal
+    assert node.refused("sendrawtransaction", raw, None, "1.99999999") == refusal
+    assert node("getrawmempool") == []
+    assert node("sendrawtransaction", raw, 0, 2) in node("getrawmempool")
 
 
 def test_paying_one(node: Peer) -> None:

@@ -13,6 +13,7 @@ import httpx
 
 from amp0 import Amp0Connected, Mnemonic, Signer
 from amp0.local.stack import Stack
+from tests.interop.confirm_script import ENVELOPE, ConfirmScript
 
 PASSWORD = "correct horse battery"
 CONTRACT_PUBKEY = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
@@ -57,6 +58,17 @@ class Issuing:
         shown = self.http.post(self.node_url, json={"id": 1, "method": method, "params": params}).json()
         assert shown["error"] is None, shown["error"]
         return shown["result"]
+
+    def script(self) -> ConfirmScript:
+        """The confirm script of this issuer; what it waits is slept here."""
+        envelope = ENVELOPE if self.node_answers(ENVELOPE) else {"id": 1}
+        return ConfirmScript(self.username, PASSWORD, self.node_url, sleep=self.sleep, envelope=envelope)
+
+    def node_answers(self, envelope: dict[str, Any]) -> bool:
+        """Whether the node answers such calls. Elements 28 takes the script's for notifications: status 204."""
+        answer = self.http.post(self.node_url, json={**envelope, "method": "getblockcount", "params": []})
+        assert answer.status_code in (200, 204)
+        return answer.status_code == 200
 
     # --- time ----------------------------------------------------------------------------------------------------
 

@@ -17,8 +17,8 @@ from amp0.local.stack import Stack
 from amp0.network import Network
 from amp0.server.store.asset_schema import asset_outputs
 from tests.devchain.node_stack import STACKS, stack_of
-from tests.interop.confirm_script import ENVELOPE, ConfirmScript, Stopped
-from tests.interop.issuing import PASSWORD, Issuing
+from tests.interop.confirm_script import ConfirmScript, Stopped
+from tests.interop.issuing import Issuing
 
 NODE_CHECKS = ["getnetworkinfo", "getblockchaininfo", "signmessage"]
 
@@ -43,15 +43,7 @@ def asset(issuer: Issuing) -> dict[str, Any]:
 
 
 def script(issuer: Issuing) -> ConfirmScript:
-    envelope = ENVELOPE if answers(issuer, ENVELOPE) else {"id": 1}
-    return ConfirmScript(issuer.username, PASSWORD, issuer.node_url, sleep=issuer.sleep, envelope=envelope)
-
-
-def answers(issuer: Issuing, envelope: dict[str, Any]) -> bool:
-    """Whether the node answers such calls. Elements 28 and later take the script's for notifications: status 204."""
-    answer = issuer.http.post(issuer.node_url, json={**envelope, "method": "getblockcount", "params": []})
-    assert answer.status_code in (200, 204)
-    return answer.status_code == 200
+    return issuer.script()
 
 
 def begin(asset: dict[str, Any]) -> list[str]:

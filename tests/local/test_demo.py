@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from amp0.local.demo import ASSET_DEPOSIT, DEPOSIT, PAYMENT, Exchange, Step, walk
 from amp0.local.demo_issuer import ASSIGNED, BURNED, ISSUED, REISSUED
 from amp0.local.demo_issuer import PAYMENT as SENT
-from amp0.local.stack import Stack
+from tests.devchain.node_stack import STACKS, stack_of
 
 
-def test_the_day_has_its_steps_its_money_adds_up_and_no_secret_is_told() -> None:
+@pytest.mark.parametrize("kind", STACKS)
+def test_the_day_has_its_steps_its_money_adds_up_and_no_secret_is_told(kind: str, tmp_path: Path) -> None:
     events: list[Step | Exchange] = []
-    with Stack.on_free_ports(node_port=0) as stack:
+    with stack_of(kind, tmp_path) as stack:
         outcome = walk(stack, events.append)
         policy_asset = stack.network.policy_asset()
     steps = [event for event in events if isinstance(event, Step)]

@@ -118,8 +118,8 @@ class NodeTreasury:
             raise BackendUnavailable("the node is still catching up with the chain; try again when it has")
 
     async def new_address(self) -> str:
-        """With ``getnewaddress``."""
-        address = await self._call("getnewaddress", "", "bech32")
+        """With ``getnewaddress``, whose type ``bech32`` would be a plain address."""
+        address = await self._call("getnewaddress", "", "blech32")
         if not isinstance(address, str):
             raise BackendUnavailable("the node's answer to getnewaddress is out of shape")
         return address

@@ -21,6 +21,7 @@ from amp0.devchain.node.values import (
     amount,
     flag,
     hash_bytes,
+    satoshi,
     text,
     whole,
     wrong_type,
@@ -29,7 +30,7 @@ from amp0.devchain.node.views import Views, asm, params_root
 from amp0.devchain.validation import MIN_RELAY_RATE
 from amp0.elements.address import Address
 from amp0.elements.hashes import BlockHash, Txid
-from amp0.elements.script import Script, witness_program
+from amp0.elements.script import Script, is_unspendable, witness_program
 from amp0.elements.transaction import Transaction
 from amp0.errors import BroadcastRejected, InvalidInput, InvalidTransaction
 from amp0.network import Network
@@ -172,8 +173,12 @@ class ChainCalls:
             return self._views.placed(entry) if level > 0 else str(entry.tx)
 
     def sendrawtransaction(self, hexstring: object, maxfeerate: object = None, maxburnamount: object = None) -> str:
-        """Broadcast. The limits on fee and burn are taken and not applied: coins are free here."""
+        """Broadcast; nothing is burnt that ``maxburnamount`` does not allow. The limit on fees is taken and not
+        applied: coins are free here."""
+        most = 0 if maxburnamount is None else satoshi(maxburnamount)
         tx = _decode(text("hexstring", hexstring), "TX decode failed. Make sure the tx has at least one input.")
+        if any(is_unspendable(txout.script) and (txout.explicit_value or 0) > most for txout in tx.vout):
+            raise RpcError(VERIFY_ERROR, "Unspendable output exceeds maximum configured by user (maxburnamount)")
         try:
             return str(self._chain.submit(tx))
         except BroadcastRejected as refused:

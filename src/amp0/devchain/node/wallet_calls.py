@@ -75,14 +75,15 @@ class WalletCalls:
 
     # -- addresses ---------------------------------------------------------------------------
 
-    def getnewaddress(self, label: object = "", address_type: object = "bech32") -> str:
-        """A new confidential address; ``legacy`` gives one that can sign messages."""
+    def getnewaddress(self, label: object = "", address_type: object = "blech32") -> str:
+        """A new confidential address; ``bech32`` gives a plain one, ``legacy`` one that can sign messages."""
         kinds = {"bech32": RECEIVE, "blech32": RECEIVE, "legacy": LEGACY}
         name = text("address_type", address_type)
         if name not in kinds:
-            raise RpcError(INVALID_ADDRESS_OR_KEY, f"Unknown address type '{name[:40]}'; bech32 and legacy are known")
+            known = "bech32, blech32 and legacy are known"
+            raise RpcError(INVALID_ADDRESS_OR_KEY, f"Unknown address type '{name[:40]}'; {known}")
         own = self._wallet.new_script(kinds[name], text("label", label))
-        return self._confidential(own)
+        return str(Address.from_script(self._network, own.script)) if name == "bech32" else self._confidential(own)
 
     def _confidential(self, own: OwnScript) -> str:
         return str(Address.from_script(self._network, own.script, self._wallet.blinding_pubkey(own.script)))
