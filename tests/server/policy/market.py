@@ -27,6 +27,7 @@ from amp0.server.policy.facts import Answer, Question
 from amp0.server.policy.gate import PolicyGate
 from amp0.server.refusal import PolicyRefused
 from amp0.server.store import asset_schema as tables
+from amp0.server.store import schema
 from tests.server.cosigning import LBTC, STRANGER, Account, Coin, Payment, World
 
 TREASURY = b"\x00\x14" + b"\x71" * 20
@@ -247,10 +248,20 @@ class Market:
             here = ledger.concern(db, tx)
             assert here is not None
             ledger.add(db, tx, here, place, self.now)
+            spent, height = schema.outputs, None if place is None else place.height
+            for txin in tx.vin:
+                at = (spent.c.txid == bytes(txin.prevout.txid())) & (spent.c.vout == txin.prevout.vout())
+                db.execute(spent.update().where(at).values(spent_by=bytes(tx.txid()), spent_height=height))
 
     def gone(self, tx: Transaction) -> None:
-        """Its coins were spent otherwise."""
+        """Its coins were spent otherwise, for good."""
+        spent, blocks = schema.outputs, schema.blocks
         with self.store.transaction() as db:
+            for txin in tx.vin:
+                here = (spent.c.txid == bytes(txin.prevout.txid())) & (spent.c.vout == txin.prevout.vout())
+                db.execute(spent.update().where(here).values(spent_by=b"\xee" * 32, spent_height=600))
+            if db.execute(sa.select(blocks.c.height).where(blocks.c.height == 601)).first() is None:
+                db.execute(blocks.insert().values(height=601, hash=b"\x01" * 32, previous_hash=bytes(32), time=0))
             ledger.mark_gone(db, tx.txid(), for_good=True)
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from amp0.server import chainindex
 from amp0.server.policy import limits
 from amp0.server.refusal import AlreadySigned, PolicyRefused
 from amp0.server.store import asset_schema as tables
@@ -199,9 +200,137 @@ def test_f06_a_replacement_does_not_count_beside_what_it_replaces(
     market.later(601)
     market.cosign(second)
     assert market.codes(pay(market, share, alice, bob, 6)) == ["period_limit", "recipient_not_allowed"]
-    # The first confirms after all: now it counts, and the second does not.
+    # The first is on its way after all: it counts, and the second as well, which may still overtake it.
     market.seen(first.tx)
+    assert market.codes(pay(market, share, alice, bob, 6)) == ["period_limit", "recipient_not_allowed"]
+    # When it is final, it alone counts.
+    market.confirm(first.tx)
+    market.gone(second.tx)
     market.cosign(pay(market, share, alice, bob, 40))
+
+
+class Drawer:
+    """A payment of 100 that its sender keeps, replaced by one of which next to nothing leaves them."""
+
+    def __init__(self, market: Market, share: Managed, sender: Account, to: Account | bytes) -> None:
+        coin = market.fund(sender, share)
+        self.kept = market.send([coin], (to, share, 100))
+        self.small = market.send([coin], (sender, share, 100))
+        market.cosign(self.kept)
+        market.later(601)
+        market.cosign(self.small)
+
+
+def test_f05_a_replaced_payment_counts_while_it_may_be_sent_instead(
+    market: Market, share: Managed, alice: Account, bob: Account
+) -> None:
+    share.rule("period_limit", satoshi=100, seconds=DAY)
+    drawer = Drawer(market, share, alice, bob)
+    assert market.codes(pay(market, share, alice, bob, 1)) == ["period_limit"]
+    # A third in the place of both is free to choose.
+    coin = drawer.small.coins[0]
+    market.later(601)
+    market.cosign(market.send([coin], (bob, share, 90), (alice, share, 10)))
+    assert market.codes(pay(market, share, alice, bob, 1)) == ["period_limit"]
+    market.gone(drawer.kept.tx)
+    market.cosign(pay(market, share, alice, bob, 10))
+
+
+def test_f05_a_payment_whose_rival_is_on_its_way_counts_until_that_is_final(
+    market: Market, share: Managed, alice: Account, bob: Account
+) -> None:
+    share.rule("period_limit", satoshi=100, seconds=DAY)
+    coin = market.fund(alice, share)
+    small, large = market.send([coin], (alice, share, 100)), market.send([coin], (bob, share, 100))
+    market.cosign(small)
+    market.later(601)
+    market.cosign(large)
+    market.seen(small.tx)
+    assert market.codes(pay(market, share, alice, bob, 1)) == ["period_limit"]
+    market.gone(large.tx)
+    market.cosign(pay(market, share, alice, bob, 100))
+
+
+def test_f05_what_was_signed_on_top_of_a_replaced_payment_counts_with_it(
+    market: Market, share: Managed, alice: Account, bob: Account
+) -> None:
+    share.rule("period_limit", satoshi=100, seconds=DAY)
+    coin = market.fund(alice, share)
+    first = market.send([coin], (alice, share, 100))
+    market.cosign(first)
+    onward = market.send([spendable(market, first, alice)], (bob, share, 100))
+    market.cosign(onward)
+    with market.store.transaction() as db:
+        chainindex.mark_gone(db, [first.tx.txid()], market.now)
+    del market.world.chain.transactions[first.tx.txid()]
+    market.later(601)
+    market.cosign(market.send([coin], (alice, share, 100)))
+    assert market.codes(pay(market, share, alice, bob, 1)) == ["period_limit"]
+    market.gone(first.tx)
+    market.cosign(pay(market, share, alice, bob, 100))
+
+
+def test_d14_an_approved_burn_in_a_drawer_is_no_second_approval(market: Market, share: Managed, alice: Account) -> None:
+    share.rule("issuer_burn", satoshi=100, until=market.now + DAY, since=0)
+    Drawer(market, share, alice, BURN)
+    assert market.codes(pay(market, share, alice, BURN, 1)) == ["burn_not_approved"]
+
+
+def test_f05_what_vests_does_not_leave_by_way_of_a_drawer(
+    market: Market, share: Managed, alice: Account, bob: Account
+) -> None:
+    user = market.rows(tables.registered_users)[0].id
+    share.rule("vesting", user_id=user, schedule=[[market.now + 9 * DAY, 100]])
+    rest = market.fund(alice, share, 100)
+    drawer = Drawer(market, share, alice, bob)
+    payment = market.send([rest], (bob, share, 1), (alice, share, 99))
+    assert market.codes(payment) == ["vesting"]
+    market.gone(drawer.kept.tx)
+    market.cosign(payment)
+
+
+def test_f05_what_may_never_arrive_does_not_let_go_what_vests(
+    market: Market, share: Managed, alice: Account, bob: Account
+) -> None:
+    """A friend signs a payment and keeps it: it makes nothing free of what the receiver really has."""
+    user = market.rows(tables.registered_users)[0].id
+    share.rule("vesting", user_id=user, schedule=[[market.now + 9 * DAY, 100]])
+    promise = pay(market, share, bob, alice, 100)
+    market.cosign(promise)
+    payment = pay(market, share, alice, bob, 100)
+    assert market.codes(payment) == ["vesting"]
+    market.confirm(promise.tx)
+    market.cosign(payment)
+
+
+def test_f05_who_signs_away_what_they_have_makes_no_room_before_it_is_gone(
+    market: Market, share: Managed, alice: Account, bob: Account
+) -> None:
+    share.rule("max_balance", satoshi=100)
+    carol = market.holder("carol")
+    leaving = pay(market, share, bob, carol, 100)
+    market.cosign(leaving)
+    assert market.codes(pay(market, share, alice, bob, 1)) == ["recipient_not_allowed"]
+    market.confirm(leaving.tx)
+    market.cosign(pay(market, share, alice, bob, 100))
+
+
+def test_f05_a_replaced_payment_is_still_one_to_its_receiver(
+    market: Market, share: Managed, alice: Account, bob: Account
+) -> None:
+    share.rule("max_balance", satoshi=100)
+    Drawer(market, share, alice, bob)
+    assert market.codes(pay(market, share, market.holder("carol"), bob, 1)) == ["recipient_not_allowed"]
+
+
+def test_f05_holders_who_may_stay_and_those_who_may_come_are_counted(
+    market: Market, share: Managed, alice: Account, bob: Account
+) -> None:
+    market.fund(alice, share, 1)
+    share.rule("max_holders", holders=2)
+    Drawer(market, share, alice, bob)
+    assert market.codes(pay(market, share, alice, market.holder("carol"), 5)) == ["recipient_not_allowed"]
+    market.cosign(pay(market, share, alice, bob, 5))
 
 
 # --- F07: one holder, several accounts -----------------------------------------------------------------------------

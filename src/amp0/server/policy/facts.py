@@ -96,6 +96,10 @@ class Holder:
     is_frozen: bool = False
     balance: int = 0
     """Of this asset before the transaction, on all accounts: in blocks, in the mempool, or promised."""
+    uncertain: int = 0
+    """What they may have less: part of ``balance`` that no block has, and what replaced transactions would take."""
+    possible: int = 0
+    """What they may have more: what they signed away in no block, and what replaced transactions would give."""
     is_sealed: bool = False
     """Whether outputs to this holder may hold the asset although nobody knows yet; they are not in ``balance``."""
     sent_within: Mapping[int, int] = field(default_factory=dict, hash=False)

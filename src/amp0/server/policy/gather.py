@@ -25,7 +25,7 @@ from amp0.elements.script import is_unspendable
 from amp0.elements.transaction import OutPoint
 from amp0.server.cosign_checks import Spend
 from amp0.server.ledger.units import Unit
-from amp0.server.policy import book, limits, lookups
+from amp0.server.policy import book, limits, lookups, outlook
 from amp0.server.policy.facts import Asset, Coin, Holder, Kind, Movement, Party, Payment, Source, Target, Transfer
 from amp0.server.policy.rules import Needs, Rule
 
@@ -101,7 +101,9 @@ def _matter(scene: _Scene, asset: Asset) -> Matter:
     payments = tuple(Payment(target.index, target.satoshi, people.receiver(target)) for target in targets)
     ends = [coin.party for coin in coins] + [payment.party for payment in payments]
     parties = {party.holder: party for party in ends if party.kind is Kind.HOLDER}
-    holders = _holders(scene, asset, people, parties, needs if _BURN in ends else replace(needs, burned=frozenset()))
+    holders, excluded = _holders(
+        scene, asset, people, parties, needs if _BURN in ends else replace(needs, burned=frozenset())
+    )
     if asset.transfer_restricted and not asset.is_token:
         asset, holders = _with_categories(db, asset, holders)
     transfer = Transfer(
@@ -117,7 +119,7 @@ def _matter(scene: _Scene, asset: Asset) -> Matter:
     if needs.holders and any(not holder.balance for holder in transfer.receivers):
         # Who sends all they have makes room, so it is counted a little further than the rule asks.
         most = needs.holders + len(scene.sources) + 1
-        transfer = replace(transfer, holder_count=lookups.count_holders(db, asset, scene.rivals, most))
+        transfer = replace(transfer, holder_count=lookups.count_holders(db, asset, excluded, most))
     return Matter(transfer, rules)
 
 
@@ -214,29 +216,35 @@ def _all_together(scene: _Scene, unit: Unit, people: _People, dark: Sequence[Sou
 
 def _holders(
     scene: _Scene, asset: Asset, people: _People, parties: Mapping[str, Party], needs: Needs
-) -> dict[str, Holder]:
-    db = scene.db
+) -> tuple[dict[str, Holder], frozenset[bytes]]:
+    """The holders, and the transactions, signed earlier, that this one excludes."""
+    db, without = scene.db, scene.rivals
     holders = {key: Holder(key, party.user_id, is_frozen=people.is_frozen(party)) for key, party in parties.items()}
     if not holders or needs == Needs():
-        return holders
+        return holders, without
     accounts = lookups.holders_accounts(db, asset.issuer_id, _everybody(people, parties))
-    balances = lookups.balances(db, asset.id, accounts, scene.rivals) if needs.balances else {}
+    ghosts, excluded = outlook.replaced(db, asset.id, accounts, scene.prevouts, without)
+    would = outlook.of_replaced(db, asset.id, accounts, ghosts)
+    balances = lookups.balances(db, asset.id, accounts, without) if needs.balances else {}
+    unsettled = outlook.unsettled(db, asset.id, accounts, without) if needs.balances else {}
     sent = {
-        seconds: limits.sent_within(db, asset.id, accounts, seconds, scene.now, scene.rivals)
+        seconds: limits.sent_within(db, asset.id, accounts, seconds, scene.now, without)
         for seconds in sorted(needs.sent)
     }
-    burned = {since: limits.burned_since(db, asset.id, accounts, since, scene.rivals) for since in sorted(needs.burned)}
-    nothing = lookups.Holding()
+    burned = {since: limits.burned_since(db, asset.id, accounts, since, without) for since in sorted(needs.burned)}
+    nothing, quiet = lookups.Holding(), outlook.Outlook()
     return {
         key: replace(
             holder,
             balance=balances.get(key, nothing).satoshi,
             is_sealed=balances.get(key, nothing).is_sealed,
-            sent_within={seconds: of.get(key, 0) for seconds, of in sent.items()},
-            burned_since={since: of.get(key, 0) for since, of in burned.items()},
+            uncertain=unsettled.get(key, (0, 0))[0] + would.get(key, quiet).loss,
+            possible=unsettled.get(key, (0, 0))[1] + would.get(key, quiet).gain,
+            sent_within={seconds: of.get(key, 0) + would.get(key, quiet).loss for seconds, of in sent.items()},
+            burned_since={since: of.get(key, 0) + would.get(key, quiet).burned for since, of in burned.items()},
         )
         for key, holder in holders.items()
-    }
+    }, without | excluded
 
 
 def _everybody(people: _People, parties: Mapping[str, Party]) -> Collection[Party]:

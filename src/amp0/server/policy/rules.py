@@ -255,9 +255,12 @@ class MaxHolders(Rule, frozen=True):
             return
         assert transfer.holder_count is not None, "the number of holders was not looked up"
         emptied = sum(
-            holder.balance == transfer.sent(holder.key) and not holder.is_sealed for holder in transfer.senders
+            holder.balance == transfer.sent(holder.key) and not holder.is_sealed and not holder.possible
+            for holder in transfer.senders
         )
-        if transfer.holder_count + len(new) - emptied > self.holders:
+        # Who may still have what they signed away is counted already.
+        unseen = sum(not holder.possible for holder in new)
+        if transfer.holder_count + unseen - emptied > self.holders:
             for holder in new:
                 yield from _of_recipient(transfer, holder, why.MAX_HOLDERS, limit=self.holders)
 
@@ -275,7 +278,8 @@ class MaxBalance(Rule, frozen=True):
     def verdict(self, transfer: Transfer) -> Iterator[Reason]:
         """The reasons against a transfer."""
         for holder in transfer.receivers:
-            balance = holder.balance - transfer.taken.get(holder.key, 0) + transfer.given[holder.key]
+            before = holder.balance + holder.possible
+            balance = before - transfer.taken.get(holder.key, 0) + transfer.given[holder.key]
             if holder.is_sealed:
                 yield from _of_recipient(transfer, holder, why.RECIPIENT_UNKNOWN_BALANCE)
             elif balance > self.satoshi:
@@ -333,7 +337,7 @@ class Vesting(Rule, frozen=True):
             if holder.user_id != self.user_id:
                 continue
             locked = sum(satoshi for unlock_at, satoshi in self.schedule if unlock_at > transfer.now)
-            free = max(0, holder.balance - locked)
+            free = max(0, holder.balance - holder.uncertain - locked)
             if locked and (sent := transfer.sent(holder.key)) > free:
                 yield _of_sender(transfer, holder, why.VESTING, locked=locked, free=free, sent=sent)
 
