@@ -471,6 +471,7 @@ class IssuerClient:
     def distribute(self, asset_uuid: str, treasury: Treasury, *, use_existing: str | None = None, report: Report | None = None, poll_seconds: float = 5.0, wait_seconds: float = 3600.0) -> list[Done]:
         """Pay every assignment that is ready and vested; those of distributions that were begun before come first.
 
+        A server puts as many payments into one distribution as fit into a transaction; this goes on until all are paid.
         ``use_existing`` is the id of a transaction that already pays one of them: it is confirmed, and nothing is sent.
         Blocks until the server has confirmed; calling again after any failure goes on where it stopped. Raises
         :class:`IssuerRefused` when there is nothing to distribute or the server does not confirm.
