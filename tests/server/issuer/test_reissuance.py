@@ -169,6 +169,24 @@ def test_i03_units_that_go_to_a_holder(desk: TreasuryDesk) -> None:
     assert "pays a holder" in refused(desk, payload(sent))
 
 
+def test_i03_units_that_go_to_a_stranger_are_no_treasurys(desk: TreasuryDesk) -> None:
+    """They exist, so that the reissue counts; nobody may call them the treasury's, hidden or in the open."""
+    hidden = len(desk.issuance.tx.vin[0].issuance.amount_field) == 33  # type: ignore[union-attr]
+    outputs = [
+        to(script(8), desk.asset_id, 3_000),
+        to(script(9), desk.token_id, 5),
+        to(script(20), desk.asset_id, 1_500),
+        to(script(21), desk.asset_id, 500, explicit=True),
+    ]
+    sent = deep(desk, reissue(desk.token, desk.entropy, 5_000, outputs, hidden=hidden))
+    body = payload(sent) | {"details": msgspec.to_builtins(sent.details([2], [0, 1]))}
+    assert desk.api.ok("post", f"{desk.path}/reissue-confirm", body)["reissuance_amount"] == 5_000
+    assert numbers(desk) == (5_000, 1_003_000, 5, 0)
+    desk.office.clock.now += 600
+    lost = desk.api.ok("get", f"{desk.path}/lost-outputs")["lost_outputs"]
+    assert sorted(one["vout"] for one in lost) == [2, 3]
+
+
 def test_i03_too_early(desk: TreasuryDesk) -> None:
     sent = make(desk)
     assert "in no block" in refused(desk, payload(sent))

@@ -231,13 +231,14 @@ def _paid_exactly(tx: Transaction, vout: int, payee: Payee, pair: Pair, claim: C
 
 @dataclass(frozen=True, slots=True)
 class MadeMore:
-    """A reissue: how much, with which value blinding factor (zeros: in the open), the output of it that is shown, and
-    the openings of all outputs of asset and token."""
+    """A reissue: how much, with which value blinding factor (zeros: in the open), the output of it that is shown, the
+    openings of what the treasury's wallet received, and those of outputs that somebody else did."""
 
     satoshi: int
     vbf: bytes = field(repr=False)
     vout: int
-    openings: Mapping[int, Opening]
+    returned: Mapping[int, Opening]
+    paid: Mapping[int, Opening]
 
 
 def reissue(
@@ -249,14 +250,16 @@ def reissue(
     """
     _in_range(tx, details)
     satoshi, vbf = _reissued(tx, vin, pair, issuances)
-    openings: dict[int, Opening] = {}
+    returned: dict[int, Opening] = {}
+    paid: dict[int, Opening] = {}
     for vout, txout in enumerate(tx.vout):
         claim = details.get(vout, _nothing(vout))
         opening = claim.opening(txout, pair.ids())
         if opening is not None and not is_unspendable(txout.script):
-            openings[vout] = opening
+            (returned if claim.is_own else paid)[vout] = opening
         elif opening is None:
             _refuse_untruth(tx, vout, claim, pair)
+    openings = {**returned, **paid}
     units = {vout: opening.satoshi for vout, opening in openings.items() if opening.asset == pair.asset}
     if sum(units.values()) < satoshi:
         raise OperationRefused(
@@ -265,7 +268,7 @@ def reissue(
     if all(opening.asset != pair.token for opening in openings.values()):
         raise OperationRefused("details opens no output with the reissuance token: its blinders are needed as well")
     shown = [vout for vout, amount in units.items() if amount == satoshi]
-    return MadeMore(satoshi, vbf, (shown or [*units])[0], openings)
+    return MadeMore(satoshi, vbf, (shown or [*units])[0], returned, paid)
 
 
 def _reissued(tx: Transaction, vin: int, pair: Pair, issuances: Sequence[IssuanceEntry]) -> tuple[int, bytes]:

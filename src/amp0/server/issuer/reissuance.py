@@ -93,7 +93,7 @@ def _record(call: Call, tx: Transaction, vin: int, made: MadeMore) -> wire.Reiss
     """Write it down, with everything that decides read again."""
     db, txid = call.db, tx.txid()
     asset = assets.find(call)
-    confirming.require_strangers(db, tx, made.openings)
+    confirming.require_strangers(db, tx, (*made.returned, *made.paid))
     if _recorded(db, txid, vin) is None:
         confirming.require_deep(db, call.desk, txid)
         confirming.require_unused(db, txid, but=reissuances)
@@ -112,7 +112,7 @@ def _record(call: Call, tx: Transaction, vin: int, made: MadeMore) -> wire.Reiss
         )
         events.note(call, "reissue_confirmed", asset.id, txid=str(txid), vin=vin, amount=made.satoshi)
     book.add_issued(db, tx, vin, made.satoshi, made.vbf)
-    confirming.record(call, asset, tx, made.openings)
+    confirming.record(call, asset, tx, made.returned, made.paid)
     return wire.Reissued(txid=str(txid), vin=vin, reissuance_amount=made.satoshi)
 
 
