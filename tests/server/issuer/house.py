@@ -15,7 +15,7 @@ from amp0.devchain.node.store import Store as NodeStore
 from amp0.devchain.node.wallet import NodeWallet
 from amp0.elements import wally
 from amp0.elements.address import Address
-from amp0.elements.hashes import Txid
+from amp0.elements.hashes import Txid, sha256
 from amp0.elements.transaction import Transaction
 from amp0.errors import BroadcastRejected
 from amp0.network import Network
@@ -96,6 +96,11 @@ class House:
                 )
                 .returning(asset_schema.principals.c.id)
             ).scalar_one()
+            db.execute(
+                asset_schema.api_tokens.insert().values(
+                    token_hash=sha256(token_of(number).encode()), principal_id=number, generation=0, created_at=self.now
+                )
+            )
         role = Role.ISSUER if boss is None else Role.MANAGER
         return Principal(number, number if boss is None else boss.id, role, name, name, frozenset(assets))
 
@@ -110,7 +115,8 @@ class House:
         **path: str,
     ) -> T:
         """Run an endpoint's function as its row of the table says."""
-        call = Call(self.desk, who or self.who, path, idempotency_key=key)
+        who = who or self.who
+        call = Call(self.desk, who, path, token=token_of(who.id), idempotency_key=key)
         if runs is Runs.OUTSIDE:
             return function(call, body)
         with self.store.snapshot() if runs is Runs.READ else self.store.transaction() as call.connection:
@@ -219,6 +225,11 @@ def request(**changes: Any) -> wire.Issue:
         pubkey=PUBKEY,
     )
     return msgspec.structs.replace(base, **changes)
+
+
+def token_of(principal: int) -> str:
+    """The live token of a login."""
+    return f"{principal:040x}"
 
 
 def reissuable(tokens: int = 2, **changes: Any) -> dict[str, Any]:

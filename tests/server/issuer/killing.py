@@ -26,7 +26,7 @@ from amp0.server.keys import ServiceKeys
 from amp0.server.settings import Settings
 from amp0.server.store import asset_schema
 from amp0.server.store.engine import Store
-from tests.server.issuer.house import NETWORK, House, make_wallet, reissuable, request
+from tests.server.issuer.house import NETWORK, House, make_wallet, reissuable, request, token_of
 from tests.server.killing import CONTEXT
 
 KEY = "the one key"
@@ -77,7 +77,8 @@ def _desk(store: Store, chain: Path, now: int, point: Point = _nothing) -> Desk:
 
 def _issue(desk: Desk) -> wire.Issued:
     who = Principal(1, 1, Role.ISSUER, "issuer", "issuer")
-    return issuance.issue(Call(desk, who, {}, idempotency_key=KEY), request(**reissuable()))
+    call = Call(desk, who, {}, token=token_of(who.id), idempotency_key=KEY)
+    return issuance.issue(call, request(**reissuable()))
 
 
 def serve(database: Path, chain: Path, answers: Path, die_at: int) -> None:

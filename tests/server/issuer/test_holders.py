@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -115,6 +117,31 @@ def test_a_user_with_something_to_come_stays(office: Office, acme: Api) -> None:
     with office.transaction() as db:
         db.execute(asset_schema.assignments.update().values(distributed_at=1))
     acme.ok("delete", f"/registered_users/{user}/delete", status=204)
+
+
+@pytest.mark.parametrize(
+    ("tag", "parameters"),
+    [("frozen_holder", {"users": [0]}), ("vesting", {"user_id": 0, "schedule": [[2_000_000_000, 5]]})],
+)
+def test_c11_deleting_a_user_is_no_way_around_a_rule_about_them(
+    office: Office, acme: Api, tag: str, parameters: dict[str, Any]
+) -> None:
+    """A rule is ended with time or with others, where its asset wants that; a user was deleted at once."""
+    asset, user, other = office.asset(acme), add(acme), add(acme, "Bob")
+    parameters = {key: [user] if value == [0] else user if value == 0 else value for key, value in parameters.items()}
+    rule = acme.ok("post", f"/assets/{asset.uuid}/rules/add", {"tag": tag, "parameters": parameters})
+    assert rule["state"] == "effective"
+    assert "Rule" in acme.refused("delete", f"/registered_users/{user}/delete")["Error"]
+    acme.ok("delete", f"/registered_users/{other}/delete", status=204)
+    (row,) = acme.ok("get", f"/assets/{asset.uuid}/rules")
+    acme.ok("delete", f"/assets/{asset.uuid}/rules/{row['id']}/delete")
+    acme.ok("delete", f"/registered_users/{user}/delete", status=204)
+
+
+def test_deleting_a_user_thaws_nobody(office: Office, acme: Api) -> None:
+    user = add(acme)
+    acme.ok("put", f"/registered_users/{user}/freeze")
+    assert "frozen" in acme.refused("delete", f"/registered_users/{user}/delete")["Error"]
 
 
 def version(office: Office, asset: int) -> int:

@@ -21,7 +21,7 @@ from amp0.server.issuer import assets, fee_coins, issuance, treasury
 from amp0.server.issuer.endpoint import Runs
 from amp0.server.issuer.fee_coins import Funds
 from amp0.server.issuer.fee_wallet import FeeCoin, Place, Wanted
-from amp0.server.issuer.refusals import OperationRefused, WrongFields
+from amp0.server.issuer.refusals import Detail, OperationRefused, WrongFields
 from amp0.server.issuer.upkeep import Upkeep
 from amp0.server.refusal import ChainUnavailable, FeeWalletEmpty
 from amp0.server.store import asset_schema
@@ -48,6 +48,24 @@ def _asset(house: House) -> assets.AssetRow:
 
 
 # --- for real --------------------------------------------------------------------------------------------------------
+
+
+def test_b14_a_login_that_is_locked_while_its_issuance_is_built_issues_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = house.desk.wallet.build
+
+    def and_meanwhile(*arguments: Any, **more: Any) -> Any:
+        table = asset_schema.principals
+        with house.store.transaction() as db:
+            db.execute(sa.update(table).where(table.c.id == house.who.id).values(is_locked=1))
+        return build(*arguments, **more)
+
+    monkeypatch.setattr(house.desk.wallet, "build", and_meanwhile)
+    with pytest.raises(Detail) as refused:
+        house.issue()
+    assert refused.value.status == 403
+    assert _count(house, asset_schema.assets) == 0
 
 
 @pytest.mark.parametrize("is_confidential", [False, True])

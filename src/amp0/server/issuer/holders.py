@@ -6,6 +6,7 @@ never somebody else's. Owns the tables ``registered_users`` and ``user_gaids``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ _users, _user_gaids = asset_schema.registered_users, asset_schema.user_gaids
 _categories, _members = asset_schema.categories, asset_schema.category_users
 _requirements, _assets = asset_schema.category_assets, asset_schema.assets
 _assignments = asset_schema.assignments
+_NAMING = ("frozen_holder", "vesting")
+"""Rules that hold one user to something. (``issuer_burn`` only allows.)"""
 _accounts = schema.accounts
 
 
@@ -223,8 +226,15 @@ def edit_user(call: Call, body: wire.UserEdit) -> wire.User:
 
 
 def delete_user(call: Call, _body: None) -> None:
-    """Delete a registered user who has no assignments left to distribute. Their GAIDs stay used."""
+    """Delete a registered user who has no assignments left to distribute. Their GAIDs stay used.
+
+    Not one who is frozen, or whom a rule names: their accounts would be free of it, and ending a rule may take time and
+    other persons.
+    """
     user = find(call)
+    if user.is_frozen:
+        raise OperationRefused("This user is frozen, and their accounts would not be any more; unfreeze them first")
+    _refuse_named(call.db, user)
     waiting = sa.select(_assignments.c.id).where(
         _assignments.c.user_id == user.id, _assignments.c.distributed_at.is_(None)
     )
@@ -234,6 +244,20 @@ def delete_user(call: Call, _body: None) -> None:
     call.db.execute(sa.delete(_members).where(_members.c.user_id == user.id))
     verdicts_change(call.db, user.issuer_id)
     events.note(call, "delete_user", user=user.id)
+
+
+def _refuse_named(db: Connection, user: UserRow) -> None:
+    """Refuse a user whom a rule in force holds to something."""
+    rules = asset_schema.asset_rules
+    rows = db.execute(
+        sa.select(rules.c.id, rules.c.parameters, _assets.c.uuid)
+        .join(_assets, _assets.c.id == rules.c.asset)
+        .where(_assets.c.issuer_id == user.issuer_id, rules.c.tag.in_(_NAMING), rules.c.ended_at.is_(None))
+    )
+    for row in rows:
+        values = json.loads(row.parameters)
+        if user.id == values.get("user_id") or user.id in values.get("users", ()):
+            raise OperationRefused(f"Rule {row.id} of asset {row.uuid} is about this user; end it first")
 
 
 def _set_frozen(call: Call, is_frozen: bool) -> wire.User:

@@ -49,7 +49,7 @@ class _Incoming:
 
     path: Mapping[str, str]
     parameters: Mapping[str, str]
-    raw: bytes
+    raw: bytes = field(repr=False)
     content_type: str
     token: str | None = field(repr=False)
     peer: str

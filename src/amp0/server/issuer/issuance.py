@@ -26,7 +26,7 @@ from amp0.elements.transaction import Issuance, Transaction, TxIn
 from amp0.errors import InvalidInput
 from amp0.protocol.issuer import UNKNOWN_BLINDER, Issue, Issued
 from amp0.server.context import Publication
-from amp0.server.issuer import assets, events, fee_coins, treasury
+from amp0.server.issuer import assets, events, fee_coins, principals, treasury
 from amp0.server.issuer.assets import AssetRow
 from amp0.server.issuer.desk import Call, Desk
 from amp0.server.issuer.endpoint import Endpoint, Runs, Who
@@ -239,6 +239,8 @@ def _issuing(db: Connection, candidates: list[FeeCoin], wanted: Wanted) -> FeeCo
 
 def _record(call: Call, terms: _Terms, built: BuiltIssuance, coins: list[FeeCoin], digest: bytes) -> AssetRow:
     db, desk, now = call.db, call.desk, call.desk.now()
+    # Others were served first, and proofs took their time: whose login was locked meanwhile issues nothing.
+    principals.still(db, call)
     if call.idempotency_key is not None:
         earlier = _of_key(db, call, digest)
         if earlier is not None:

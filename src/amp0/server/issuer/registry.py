@@ -14,7 +14,7 @@ import httpx
 
 from amp0.elements.hashes import asset_id_to_str
 from amp0.protocol.issuer import Asset
-from amp0.server.issuer import assets, events
+from amp0.server.issuer import assets, events, principals
 from amp0.server.issuer.assets import AssetRow
 from amp0.server.issuer.desk import Call
 from amp0.server.issuer.endpoint import Endpoint, Runs, Who
@@ -44,6 +44,7 @@ def register(call: Call, _body: None) -> Asset:
         raise OperationRefused("The chain does not have this asset's issuance yet; try again later")
     _submit(url, row)
     with store.transaction() as db:
+        principals.still(db, call)
         db.execute(_assets.update().where(_assets.c.id == row.id, _assets.c.is_registered == 0).values(is_registered=1))
         events.note(call, "register_asset", row.id, db=db)
         return assets.to_wire(db, assets.load(db, row.id))
