@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from amp0 import Address, Signer
 from amp0 import IssuerClient as BlockingClient
-from amp0 import Signer
 from amp0.errors import IssuerRefused, UnconfirmedMove
 from amp0.issuer import Done, Issue, IssuerClient, NodeTreasury, Progress
 from amp0.local.stack import Stack
@@ -219,3 +219,13 @@ def test_what_was_lost_of_sight_stops_everything_and_is_found_again(tmp_path: Pa
         client.burn(uuid_of_asset, 5, treasury, report=issuer.mine)
         issuer.expected["burned"] = 5
         issuer.check()
+        # What went to somebody else is not found by anybody: only the change of it.
+        stranger = Address.from_script(issuer.stack.network, b"\x00\x14" + b"\x5a" * 20, bytes.fromhex(PUBKEY))
+        asyncio.run(treasury.pay(issuer.asset_id, {str(stranger): 7}))
+        issuer.stack.dev.mine(3)
+        while not client.lost_outputs(uuid_of_asset).lost_outputs:
+            time.sleep(0.1)
+        (change,) = client.find_lost_outputs(uuid_of_asset, treasury)
+        lost = client.lost_outputs(uuid_of_asset).lost_outputs
+        assert lost
+        assert change not in lost

@@ -347,12 +347,16 @@ async def _require_coins(needed: Sequence[Outpoint], treasury: Treasury) -> None
 
 
 async def _known_outputs(treasury: Treasury, txid: str, asset: Asset) -> list[WalletDetail | ChangeOutput]:
-    """What a wallet knows of a transaction's outputs in an asset and its token; nothing of one that is not its own."""
+    """What a wallet knows of its own outputs of a transaction, in an asset and its token.
+
+    Nothing of a transaction that is not the wallet's, and nothing of what went to others: that stays lost, as it is.
+    """
     ids = [one for one in (asset.asset_id, asset.reissuance_token_id) if one is not None]
     try:
-        rows: list[WalletDetail | ChangeOutput] = [*await treasury.details(txid)]
+        details = await treasury.details(txid)
     except NodeRefused:
         return []
+    rows: list[WalletDetail | ChangeOutput] = [row for row in details if row.category != "send"]
     for asset_id in ids:
         rows += await treasury.change(txid, asset_id)
     return [row for row in rows if row.asset in ids]
