@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
+
 from amp0.devchain.app import build
-from tests.devchain.node import Node, needs_node, node
+from amp0.elements.keys import SecretKey
+from tests.devchain.node import Node, needs_node, node, running_node
 from tests.devchain.test_node_face import HIDDEN, PLAIN, Peer
 
 __all__ = ["node"]
@@ -108,3 +114,126 @@ def test_a_node_tells_the_same_of_our_chain(node: Node) -> None:
     ours.built.chain._forget(ours.built.chain.mempool.remove(next(iter(ours.built.chain.mempool)).txid))
     (judged,) = ours("testmempoolaccept", [raw])
     assert (judged["txid"], judged.keys(), judged["fees"].keys()) == (txid, verdict.keys(), verdict["fees"].keys())
+
+
+MISTAKES: list[tuple[str, list[Any]]] = [
+    ("sendmany", ["", {}]),
+    ("sendmany", ["x", {HIDDEN: 1}]),
+    ("sendmany", ["", {"x": 1}]),
+    ("sendmany", ["", {HIDDEN: 0}]),
+    ("sendmany", ["", {PLAIN: "0.00000001"}]),
+    ("sendmany", ["", {HIDDEN: 1}, 0, "", [], False, 1, "UNSET", {HIDDEN: "xy"}]),
+    ("sendmany", ["", {HIDDEN: 1}, 0, "", [], False, 1, "UNSET", {HIDDEN: "11" * 32}]),
+    ("reissueasset", ["xy", 1]),
+    ("reissueasset", ["11" * 32, 1]),
+    ("destroyamount", ["11" * 32, 1]),
+    ("destroyamount", ["bitcoin", 0]),
+    ("gettransaction", ["11" * 32]),
+    ("issueasset", [0, 0]),
+    ("signmessage", ["invalidaddress", "message"]),
+    ("dumpblindingkey", ["x"]),
+    ("dumpblindingkey", [HIDDEN]),
+    ("sendrawtransaction", ["zz"]),
+]
+"""Calls that fail with the same words."""
+
+
+def _shape(value: Any) -> Any:
+    """What kinds of values there are, under which names; assets have none."""
+    if isinstance(value, dict):
+        return {"an asset" if len(name) == 64 else name: _shape(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_shape(one) for one in value]
+    return (
+        "number" if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else type(value).__name__
+    )
+
+
+def _sorted(rows: list[Any], *names: str) -> list[Any]:
+    """Rows whose places are a matter of chance, by values that are not."""
+    return sorted(rows, key=lambda row: [str(row.get(name)) for name in names])
+
+
+def _life(call: Callable[..., Any], hidden: bool) -> dict[str, Any]:
+    """What a wallet tells while it issues, distributes as the script does, reissues and burns."""
+    told: dict[str, Any] = {}
+
+    def transaction(name: str, txid: str) -> None:
+        found = call("gettransaction", txid)
+        found["details"] = [
+            row | {"amount": float(row["amount"])} for row in _sorted(found["details"], "category", "amount")
+        ]
+        told[name] = found
+
+    def mine(blocks: int) -> None:
+        call("generatetoaddress", blocks, PLAIN)
+
+    made = told["made"] = call("issueasset", 50, 2, hidden)
+    transaction("issuing", made["txid"])
+    mine(1)
+    told["issuances"] = call("listissuances", made["asset"])
+    to = [call("getnewaddress", "", kind) for kind in ("blech32", "bech32")] + [HIDDEN]
+    amounts = dict(zip(to, (5, 6, "2.00000001"), strict=True))
+    txid = call("sendmany", "", amounts, 0, "", [], False, 1, "UNSET", dict.fromkeys(to, made["asset"]))
+    transaction("waiting", txid)
+    told["waiting coins"] = _sorted(
+        [coin for coin in call("listunspent", 0) if (coin["txid"], coin["asset"]) == (txid, made["asset"])], "amount"
+    )
+    mine(2)
+    transaction("paid", txid)
+    for name in ("asset", "token"):
+        coins = [coin for coin in call("listunspent") if coin["asset"] == made[name]]
+        told[f"coins of the {name}"] = _sorted(coins, "amount")
+    again = told["again"] = call("reissueasset", made["asset"], 3)
+    transaction("reissuing", again["txid"])
+    transaction("burning", call("destroyamount", made["asset"], "1.5"))
+    mine(1)
+    told["all issuances"] = _sorted(call("listissuances", made["asset"]), "isreissuance")
+    balance = call("getbalance", "*", 0, False)
+    told["balance"] = [float(balance[made[name]]) for name in ("asset", "token")]
+    told["wallet"] = call("getwalletinfo")
+    told["wallet"].pop("birthtime", None)
+    for name in ("balance", "unconfirmed_balance", "immature_balance"):
+        # Which assets wait or are held besides is not the same for both.
+        told["wallet"][name] = {"bitcoin": told["wallet"][name]["bitcoin"]}
+    given = call("getnewaddress")
+    key = call("dumpblindingkey", given)
+    assert SecretKey.from_bytes(bytes.fromhex(key)).public_key().hex() == call("getaddressinfo", given)["confidential_key"]
+    assert call("dumpblindingkey", call("getaddressinfo", given)["unconfidential"]) == key
+    told["addresses"] = [call("getnewaddress", "", kind)[:4] for kind in ("blech32", "bech32")]
+    return told
+
+
+def test_a_wallet_tells_the_same_of_the_same_life(tmp_path: Path) -> None:
+    """Each with a chain of its own, and the same words for the same mistakes."""
+    ours = Peer(built=build(dev=True, clock=time.time))
+    with running_node(tmp_path, "-changetype=bech32") as theirs:
+        theirs.call("createwallet", "w")
+        for _ in range(10):
+            ours("sendtoaddress", theirs.call("getnewaddress"), 90)
+        ours.mine()
+        _follow(ours, theirs, 1)
+        ours = Peer(built=build(dev=True, clock=time.time))
+        for hidden in (True, False):
+            mine, other = _life(ours, hidden), _life(theirs.call, hidden)
+            _same(_shape(mine), _shape(other))
+            for name in ("issuing", "waiting", "paid", "reissuing", "burning"):
+                rows = [[(row["category"], row["amount"]) for row in told[name]["details"]] for told in (mine, other)]
+                assert rows[0] == rows[1], name
+            for name in ("balance", "addresses"):
+                assert mine[name] == other[name]
+        for method, arguments in MISTAKES:
+            code, message = ours.refused(method, *arguments)
+            with pytest.raises(AssertionError) as refusal:
+                theirs.call(method, *arguments)
+            assert refusal.value.args[0] == {"code": code, "message": message}, method
+
+
+def test_the_confirm_scripts_calls_are_notifications_to_a_new_node(node: Node) -> None:
+    """JSON-RPC 2.0 without an id: Elements 28 answers nothing, our face does, and so do older nodes."""
+    user, _, password = node.cookie.read_text().partition(":")
+    body = {"jsonrpc": "2.0", "method": "getblockcount", "params": []}
+    answer = httpx.post(node.url, json=body, auth=(user, password), timeout=60)
+    new = node.call("getnetworkinfo")["version"] >= 280000
+    assert (answer.status_code, bool(answer.content)) == ((204, False) if new else (200, True))
+    assert Peer().post(body).status_code == 200

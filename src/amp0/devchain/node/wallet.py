@@ -135,6 +135,10 @@ class NodeWallet:
         """The public blinding key (33 bytes) of an own script."""
         return self._blinding.blinding_pubkey(script)
 
+    def blinding_key(self, script: bytes) -> bytes:
+        """The private blinding key that this wallet has for any script, its own or not."""
+        return self._blinding.blinding_key(script)
+
     def private_key(self, own: OwnScript) -> bytes:
         """The private key of an own script."""
         key = self._branches[own.kind].child(own.index).private_key
@@ -247,7 +251,6 @@ class NodeWallet:
         self,
         outputs: Sequence[PlainOutput],
         *,
-        minimum: int = 0,
         first: OwnCoin | None = None,
         issue: Issue | None = None,
         sequence: int = REPLACEABLE,
@@ -258,7 +261,7 @@ class NodeWallet:
         :class:`RpcError`.
         """
         with self.lock:
-            tx, openings = self._build(outputs, minimum, first, issue, sequence)
+            tx, openings = self._build(outputs, first, issue, sequence)
             try:
                 txid = self.chain.submit(tx)
             except BroadcastRejected as refused:
@@ -274,14 +277,14 @@ class NodeWallet:
             return tx
 
     def _build(
-        self, given: Sequence[PlainOutput], minimum: int, first: OwnCoin | None, issue: Issue | None, sequence: int
+        self, given: Sequence[PlainOutput], first: OwnCoin | None, issue: Issue | None, sequence: int
     ) -> tuple[Transaction, list[Opening]]:
         outputs = list(given)
         needed: dict[bytes, int] = {}
         for output in outputs:
             needed[output.asset] = needed.get(output.asset, 0) + output.satoshi
         policy = needed.pop(POLICY_ASSET, 0)
-        pool = [coin for coin in self.usable(minimum) if first is None or coin.outpoint != first.outpoint]
+        pool = [coin for coin in self.usable() if first is None or coin.outpoint != first.outpoint]
         coins = [] if first is None else [first]
         for asset, satoshi in needed.items():
             coins += _select(pool, asset, satoshi)

@@ -32,16 +32,19 @@ from amp0.devchain.node.values import (
     wrong_type,
 )
 from amp0.devchain.node.wallet import FINAL, LEGACY, RECEIVE, REPLACEABLE, Issue, NodeWallet, OwnCoin, OwnScript
+from amp0.devchain.validation import is_dust
 from amp0.elements import wally
 from amp0.elements.address import Address
 from amp0.elements.confidential import PlainOutput, issued_asset
 from amp0.elements.hashes import Txid, asset_id_to_bytes, asset_id_to_str
 from amp0.elements.keys import signed_message_hash
 from amp0.elements.script import hash160, is_unspendable
+from amp0.elements.transaction import TxOut
 from amp0.errors import InvalidInput
 from amp0.network import Network
 
 _BURN = b"\x6a"
+_NO_DEFINITION = "Asset reissuance token definition could not be found in wallet."
 
 
 class WalletCalls:
@@ -58,6 +61,9 @@ class WalletCalls:
         return {
             "getnewaddress": self.getnewaddress,
             "getaddressinfo": self.getaddressinfo,
+            "dumpblindingkey": self.dumpblindingkey,
+            "listwallets": self.listwallets,
+            "getwalletinfo": self.getwalletinfo,
             "getbalance": self.getbalance,
             "listunspent": self.listunspent,
             "gettransaction": self.gettransaction,
@@ -120,7 +126,49 @@ class WalletCalls:
         shown["unconfidential"] = plain
         return shown
 
+    def dumpblindingkey(self, address: object) -> str:
+        """The private blinding key of an address; one that hides with a key of somebody else's is refused."""
+        parsed = self._address(address, "Invalid Bitcoin address")
+        if parsed.blinding_pubkey not in (None, self._wallet.blinding_pubkey(parsed.script)):
+            raise RpcError(INVALID_ADDRESS_OR_KEY, "CT address blinding key does not match the blinding key in wallet")
+        return self._wallet.blinding_key(parsed.script).hex()
+
     # -- coins -------------------------------------------------------------------------------
+
+    def listwallets(self) -> list[str]:
+        """The names of the wallets: there is one, without a name."""
+        return [""]
+
+    def getwalletinfo(self) -> Json:
+        """What the wallet is, and what it holds of the policy asset and others: now, soon, and after its time."""
+        held: dict[str, dict[bytes, int]] = {kind: {POLICY_ASSET: 0} for kind in ("now", "soon", "later")}
+        with self._chain.lock:
+            for coin in self._wallet.coins():
+                entry = self._chain.entry(coin.outpoint.hash)
+                assert entry is not None
+                kind = "now" if self._wallet.is_trusted(entry) else "soon"
+                sums = held[kind if self._wallet.is_mature(coin) else "later"]
+                sums[coin.opening.asset] = sums.get(coin.opening.asset, 0) + coin.opening.satoshi
+            txcount, tip = len(self._wallet.entries()), self._chain.tip
+        return {
+            "walletname": "",
+            "walletversion": 169900,
+            "format": "sqlite",
+            "balance": amounts(held["now"]),
+            "unconfirmed_balance": amounts(held["soon"]),
+            "immature_balance": amounts(held["later"]),
+            "txcount": txcount,
+            "keypoolsize": 0,
+            "keypoolsize_hd_internal": 0,
+            "paytxfee": amount(0),
+            "private_keys_enabled": True,
+            "avoid_reuse": False,
+            "scanning": False,
+            "descriptors": True,
+            "external_signer": False,
+            "blank": False,
+            "lastprocessedblock": {"hash": str(tip.hash), "height": tip.height},
+        }
 
     def getbalance(
         self,
@@ -231,7 +279,7 @@ class WalletCalls:
     ) -> Any:
         """Pay one address; fees are the least that relay takes."""
         _without_choice(flag("subtractfeefromamount", subtractfeefromamount), fee_rate)
-        payment = self._payment(address, satoshi(amount), asset("assetlabel", assetlabel))
+        payment = self._payment(address, satoshi(amount), assetlabel)
         tx = self._wallet.send([payment], sequence=_sequence(replaceable))
         return _sent(tx.txid(), verbose)
 
@@ -250,29 +298,28 @@ class WalletCalls:
         fee_rate: object = None,
         verbose: object = False,
     ) -> Any:
-        """Pay many addresses at once, each in the asset that ``output_assets`` names."""
+        """Pay many addresses at once, each in the asset that ``output_assets`` names. Nodes ignore ``minconf`` here."""
         if text("dummy", dummy):
             raise RpcError(INVALID_PARAMETER, 'Dummy value must be set to ""')
         _without_choice(bool(subtractfeefrom), fee_rate)
         wanted = mapping("amounts", amounts)
         assets = {} if output_assets is None else mapping("output_assets", output_assets)
         if not wanted:
-            raise RpcError(INVALID_PARAMETER, "Transaction must have at least one recipient")
-        strangers = sorted(set(assets) - set(wanted))
-        if strangers:
-            raise RpcError(INVALID_PARAMETER, f"output_assets names an address that is not paid: {strangers[0][:120]}")
-        payments = [
-            self._payment(to, satoshi(much), asset("asset", assets.get(to, POLICY_LABEL)))
-            for to, much in wanted.items()
-        ]
-        tx = self._wallet.send(payments, minimum=whole("minconf", minconf), sequence=_sequence(replaceable))
+            raise RpcError(INSUFFICIENT_FUNDS, "Transaction must have at least one recipient")
+        whole("minconf", minconf)
+        payments = [self._payment(to, satoshi(much), assets.get(to, POLICY_LABEL)) for to, much in wanted.items()]
+        tx = self._wallet.send(payments, sequence=_sequence(replaceable))
         return _sent(tx.txid(), verbose)
 
-    def _payment(self, to: object, much: int, what: bytes) -> PlainOutput:
+    def _payment(self, to: object, much: int, what: object) -> PlainOutput:
         address = self._address(to, f"Invalid Bitcoin address: {str(to)[:120]}")
-        if not much:
+        try:
+            paid = _asset(what)
+        except RpcError as error:
+            raise RpcError(WALLET_ERROR if error.code == INVALID_PARAMETER else error.code, error.message) from None
+        if not much or (paid == POLICY_ASSET and is_dust(TxOut.explicit(address.script, paid, much))):
             raise RpcError(INSUFFICIENT_FUNDS, "Transaction amount too small")
-        return PlainOutput(address.script, what, much, address.blinding_pubkey)
+        return PlainOutput(address.script, paid, much, address.blinding_pubkey)
 
     # -- issuances ---------------------------------------------------------------------------
 
@@ -298,13 +345,17 @@ class WalletCalls:
 
     def reissueasset(self, asset: object, assetamount: object) -> Json:
         """Issue more of an asset whose token the wallet holds; the token goes to a new address of its own."""
-        what, much = self._asset_id(asset), satoshi(assetamount)
+        much = satoshi(assetamount)
         if not much:
             raise RpcError(TYPE_ERROR, "Reissuance must create a non-zero amount.")
+        try:
+            what = asset_id_to_bytes(text("asset", asset))
+        except InvalidInput:
+            raise RpcError(WALLET_ERROR, _NO_DEFINITION) from None
         with self._wallet.lock:
             known = self._history.first_issuance(what)
             if known is None:
-                raise RpcError(WALLET_ERROR, "Asset reissuance token definition could not be found in wallet.")
+                raise RpcError(WALLET_ERROR, _NO_DEFINITION)
             entropy, blinded = known
             token = wally.issuance_token(entropy, blinded)
             held: Sequence[OwnCoin] = [coin for coin in self._wallet.usable() if coin.opening.asset == token]
@@ -315,18 +366,11 @@ class WalletCalls:
             tx = self._wallet.send([], first=held[0], issue=Issue(much, 0, blinded, entropy=entropy))
         return {"txid": str(tx.txid()), "vin": 0}
 
-    @staticmethod
-    def _asset_id(value: object) -> bytes:
-        try:
-            return asset_id_to_bytes(text("asset", value))
-        except InvalidInput:
-            raise RpcError(INVALID_PARAMETER, f"Unknown label and invalid asset hex: {str(value)[:80]}") from None
-
     def destroyamount(self, asset: object, amount: object, comment: object = "", verbose: object = False) -> Any:
         """Destroy an amount for ever, in the open."""
         what, much = _asset(asset), satoshi(amount)
         if not much:
-            raise RpcError(TYPE_ERROR, "Invalid amount")
+            raise RpcError(TYPE_ERROR, "Invalid amount to destroy")
         tx = self._wallet.send([PlainOutput(_BURN, what, much)])
         assert any(is_unspendable(txout.script) and txout.explicit_value == much for txout in tx.vout)
         return _sent(tx.txid(), verbose)
