@@ -1,10 +1,11 @@
 """What counts against limits: what left each account, written with the decision to sign it.
 
 A transaction counts from the moment it is decided. While it may still confirm it counts whatever its age, because
-whoever has it can send it at any time; once it is in a block it counts for the period after that block. It stops when
-it can no longer confirm: another transaction took its place, or its coins were spent otherwise. Should it come back
-with the chain, it counts again. Nothing is reserved and nothing expires: all of this is read from where the transaction
-is (``asset_txs``). A refused transaction leaves no row.
+whoever has it can send it at any time; once it is in a block it counts for the period after that block. Here it stops
+when another transaction took its place or spent its coins; as far as it may be sent in the place of that one,
+:mod:`~amp0.server.policy.outlook` counts it. Should it come back with the chain, it counts again. Nothing is reserved
+and nothing expires: all of this is read from where the transaction is (``asset_txs``). A refused transaction leaves no
+row.
 
 Owns the table ``asset_moves``.
 """
@@ -24,8 +25,6 @@ from amp0.server.store.asset_schema import asset_moves, asset_txs
 from amp0.server.store.composed import Query, among
 
 _moves, _txs = asset_moves, asset_txs
-
-
 _OF_THESE = (
     (_moves.c.asset == sa.bindparam("asset"))
     & _moves.c.account_id.in_(among("accounts"))
