@@ -198,8 +198,9 @@ def _life(call: Callable[..., Any], hidden: bool) -> dict[str, Any]:
         told["wallet"][name] = {"bitcoin": told["wallet"][name]["bitcoin"]}
     given = call("getnewaddress")
     key = call("dumpblindingkey", given)
-    assert SecretKey.from_bytes(bytes.fromhex(key)).public_key().hex() == call("getaddressinfo", given)["confidential_key"]
-    assert call("dumpblindingkey", call("getaddressinfo", given)["unconfidential"]) == key
+    info = call("getaddressinfo", given)
+    assert SecretKey.from_bytes(bytes.fromhex(key)).public_key().hex() == info["confidential_key"]
+    assert call("dumpblindingkey", info["unconfidential"]) == key
     told["addresses"] = [call("getnewaddress", "", kind)[:4] for kind in ("blech32", "bech32")]
     return told
 
