@@ -67,6 +67,9 @@ def test_the_issuance_whose_openings_were_lost(desk: TreasuryDesk) -> None:
     outs = asset_schema.asset_outputs
     with desk.office.transaction() as db:
         db.execute(sa.update(outs).values(satoshi=None, abf=None, vbf=None))
+    first = desk.api.ok("get", f"{desk.path}/txs")[0]
+    assert (first["txid"], first["is_issuance"]) == (desk.issuance.txid, True)
+    assert {(out["vout"], out["asset_blinder"]) for out in first["outputs"]} == {(0, "00" * 32), (1, "00" * 32)}
     for vout in (0, 1):
         update(desk, blinders(desk.issuance, vout))
     with desk.office.store.snapshot() as db:

@@ -168,13 +168,14 @@ def transaction(db: Connection, asset: Asset, txid: Txid) -> Moved | None:
 
 
 def _moved(asset: Asset) -> sa.Select[Any]:
-    """Transactions in blocks with at least one known end; those of which nothing is known may move something else."""
+    """Transactions in blocks that issue or burn the asset, or have at least one known end; others of which nothing is
+    known may move something else."""
     known = (_outs.c.asset == _txs.c.asset) & _outs.c.satoshi.is_not(None)
     moves = sa.exists().where(_outs.c.txid == _txs.c.txid, known) | sa.exists().where(
         _outs.c.spent_by == _txs.c.txid, known
     )
     return sa.select(_txs.c.txid, _txs.c.kind, _txs.c.height, _TIME).where(
-        _txs.c.asset == asset.id, _txs.c.state == CONFIRMED, moves
+        _txs.c.asset == asset.id, _txs.c.state == CONFIRMED, moves | (_txs.c.kind != "transfer")
     )
 
 
