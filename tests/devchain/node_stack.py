@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,21 +30,21 @@ ANY_BURN = 21_000_000
 
 
 @contextmanager
-def stack_of(kind: str, folder: Path) -> Iterator[Stack]:
-    """A stack with the node's face, or with a real node on ``folder``."""
+def stack_of(kind: str, folder: Path, **settings: Any) -> Iterator[Stack]:
+    """A stack with the node's face, or with a real node on ``folder``; ``settings`` are of its server."""
     if kind == "face":
-        with Stack.on_free_ports(node_port=0) as stack:
+        with Stack.on_free_ports(node_port=0, **settings) as stack:
             yield stack
     else:
         # By default a node's change goes to Taproot now and then, whose spends our chain does not judge.
-        with running_node(folder, "-changetype=bech32") as node, NodeStack(node) as stack:
+        with running_node(folder, "-changetype=bech32") as node, NodeStack(node, **settings) as stack:
             yield stack
 
 
 class NodeStack(Stack):
     """A stack over a node that has no block yet."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, **settings: Any) -> None:
         self._real = node
         super().__init__(
             wamp_port=0,
@@ -51,6 +52,7 @@ class NodeStack(Stack):
             chain_port=0,
             chain_url=f"elements+{node.url}",
             chain_auth_file=node.cookie,
+            **settings,
         )
         try:
             node.call("createwallet", "treasury")

@@ -23,16 +23,17 @@ from amp0.elements.keys import signed_message_hash
 from amp0.errors import CallFailed, CosignRefused
 from amp0.local.stack import Stack
 from amp0.protocol.issuer import Issue
+from tests.devchain.node_stack import STACKS, stack_of
 from tests.journeys.conftest import Venue
 
 PASSWORD = "correct horse battery"
 ISSUED, EACH = 10_000, 1_000
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+@pytest.fixture(scope="module", params=STACKS)
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One with a node, whose wallet is the treasury; and with logins of its own."""
-    with Stack.on_free_ports(node_port=0) as running:
+    with stack_of(request.param, tmp_path_factory.mktemp("node")) as running:
         yield running
 
 
@@ -59,7 +60,8 @@ def issuer(stack: Stack) -> Iterator[Any]:
 def restricted_asset(stack: Stack, issuer: Any, *venues: Venue) -> Any:
     """An asset of which each of these has some, and L-BTC for fees; all are registered."""
     assert stack.node_url is not None
-    treasury = NodeTreasury(stack.node_url, str(stack.to_json()["node_cookie"]))
+    assert stack.node_cookie is not None
+    treasury = NodeTreasury(stack.node_url, stack.node_cookie)
     destination, fees = (asyncio.run(treasury.new_address()) for _ in range(2))
     stack.dev.faucet(fees, 1_000_000)
     issued = issuer.issue(

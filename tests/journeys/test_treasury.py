@@ -18,6 +18,7 @@ from amp0 import IssuerClient as BlockingClient
 from amp0.errors import IssuerRefused, UnconfirmedMove
 from amp0.issuer import Done, Issue, IssuerClient, NodeTreasury, Progress
 from amp0.local.stack import Stack
+from tests.devchain.node_stack import STACKS, stack_of
 from tests.journeys.conftest import PASSWORD, log_in
 
 PUBKEY = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
@@ -119,9 +120,9 @@ class Issuer:
 
 
 @contextmanager
-def opened(folder: Path, **settings: Any) -> Iterator[Issuer]:
-    """A stack of its own, with an asset in the treasury."""
-    with Stack.on_free_ports(node_port=0, **settings) as stack:
+def opened(kind: str, folder: Path, nodes: Path, **settings: Any) -> Iterator[Issuer]:
+    """A stack of its own, with an asset in the treasury: the node's face, or a real node on the folder ``nodes``."""
+    with stack_of(kind, nodes, **settings) as stack:
         name = f"issuer {uuid.uuid4()}"
         stack.dev.create_issuer(name, PASSWORD)
         assert stack.node_url is not None
@@ -151,9 +152,9 @@ def opened(folder: Path, **settings: Any) -> Iterator[Issuer]:
             yield made
 
 
-@pytest.fixture(scope="module")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
-    with opened(tmp_path_factory.mktemp("state")) as made:
+@pytest.fixture(scope="module", params=STACKS)
+def issuer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
+    with opened(request.param, tmp_path_factory.mktemp("state"), tmp_path_factory.mktemp("node")) as made:
         signer = Signer.random(made.stack.network)
         with log_in(made.stack, signer) as session:
             pointer = session.next_account()
@@ -200,9 +201,12 @@ def test_a_reissue_and_a_burn(issuer: Issuer, operation: str, calls: int, after:
     assert not list(issuer.folder.glob("*.json"))
 
 
-def test_what_was_lost_of_sight_stops_everything_and_is_found_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", STACKS)
+def test_what_was_lost_of_sight_stops_everything_and_is_found_again(
+    kind: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The node pays itself behind the server's back: which outputs hold the asset is hidden from everybody else."""
-    with opened(tmp_path, lost_after_seconds=1) as issuer:
+    with opened(kind, tmp_path, tmp_path_factory.mktemp("node"), lost_after_seconds=1) as issuer:
         client, uuid_of_asset = issuer.client, issuer.asset_uuid
         assert issuer.stack.node_cookie is not None
         treasury = NodeTreasury(str(issuer.stack.node_url), issuer.stack.node_cookie)
