@@ -15,7 +15,16 @@ from amp0.elements.confidential import (
     unblind_with_nonce,
     verify_amounts,
 )
-from amp0.elements.script import is_unspendable, p2sh_p2wsh, p2sh_p2wsh_script_sig, witness_program
+from amp0.elements.script import (
+    hash160,
+    is_unspendable,
+    p2pkh,
+    p2sh,
+    p2sh_p2wsh,
+    p2sh_p2wsh_script_sig,
+    push,
+    witness_program,
+)
 from amp0.elements.sighash import SIGHASH_ALL, SighashCache, verify
 from amp0.elements.transaction import MAX_SATOSHI, Transaction, TxOut
 from amp0.errors import InvalidAmounts, InvalidTransaction, UnblindError
@@ -104,6 +113,8 @@ class Spend:
     tx: Transaction
     own: tuple[OwnInput, ...]
     openings: tuple[Opening | None, ...] = field(repr=False)
+    signed: frozenset[int] = frozenset()
+    """Inputs of others that carry the signature of their key already, as far as one key is all they need."""
 
 
 def parse(raw: bytes) -> Transaction:
@@ -299,7 +310,8 @@ def open_outputs(
                 "(finish_for_amp0), with a nonce for each blinded output"
             )
         _verify(tx, spent, frozenset())
-        return Spend(tx, tuple(own), tuple(None if o.is_blinded else explicit_opening(o) for o in tx.vout))
+        openings = tuple(None if o.is_blinded else explicit_opening(o) for o in tx.vout)
+        return Spend(tx, tuple(own), openings, _signed(tx, spent, own))
     blinded = [i for i, txout in enumerate(tx.vout) if txout.is_blinded]
     _verify(tx, spent, frozenset(blinded))
     opened = run_parallel([partial(_open_one, i, tx.vout[i], nonces[i]) for i in blinded])
@@ -308,7 +320,34 @@ def open_outputs(
         tx,
         tuple(own),
         tuple(by_index[i] if i in by_index else explicit_opening(o) for i, o in enumerate(tx.vout)),
+        _signed(tx, spent, own),
     )
+
+
+def _signed(tx: Transaction, spent: Sequence[TxOut], own: Sequence[OwnInput]) -> frozenset[int]:
+    """The inputs of others that are signed: whoever names somebody's coin shows nothing of what its owner wants."""
+    others = set(range(len(tx.vin))) - {item.index for item in own}
+    cache = SighashCache(tx)
+    return frozenset(i for i in others if _is_signed(cache, i, spent[i]))
+
+
+def _is_signed(cache: SighashCache, index: int, spent: TxOut) -> bool:
+    """Whether an input that spends the hash of a key, plain or within P2SH, has this key's signature of everything."""
+    txin, script = cache.tx.vin[index], spent.script
+    if len(script) == 23 and script[:2] == b"\xa9\x14":
+        redeem = txin.script_sig[1:]
+        if txin.script_sig != push(redeem) or p2sh(redeem) != script:
+            return False
+        script = redeem
+    elif txin.script_sig:
+        return False
+    program = witness_program(script)
+    if program is None or program[0] != 0 or len(program[1]) != 20 or len(txin.witness) != 2:
+        return False
+    signature, key = txin.witness
+    if hash160(key) != program[1] or not wally.is_public_key(key) or signature[-1:] != bytes((SIGHASH_ALL,)):
+        return False
+    return verify(key, cache.segwit_v0(index, p2pkh(program[1]), spent.value_field), signature[:-1])
 
 
 def _verify(tx: Transaction, spent: Sequence[TxOut], skip_ranges: frozenset[int]) -> None:

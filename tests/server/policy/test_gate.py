@@ -7,14 +7,17 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from amp0.elements.hashes import asset_id_to_str
-from amp0.elements.transaction import Issuance, TxOut
-from amp0.server.cosigner import Door
+from amp0.elements.hashes import Txid, asset_id_to_str
+from amp0.elements.keys import ExtendedKey
+from amp0.elements.script import hash160, p2pkh, p2sh, p2wpkh, push
+from amp0.elements.sighash import SighashCache
+from amp0.elements.transaction import Issuance, OutPoint, Transaction, TxIn, TxOut
+from amp0.server.cosigner import Door, Request
 from amp0.server.policy import refusals
 from amp0.server.refusal import BurnRefused, FeeOutOfBounds, IssuanceRefused, PolicyRefused, answer_for
 from amp0.server.store import asset_schema as tables
 from amp0.server.store import schema
-from tests.server.cosigning import LBTC, OTHER, STRANGER, Account
+from tests.server.cosigning import LBTC, OTHER, STRANGER, Account, Payment
 from tests.server.policy.market import BURN, DAY, TREASURY, Managed, Market
 
 
@@ -234,6 +237,45 @@ def test_a_token_goes_to_the_treasury_only(market: Market, alice: Account, bob: 
     share.set(is_locked=0)
     market.cosign(market.send([coin], (TREASURY, share.token, 10)))
     assert market.rows(tables.asset_moves) == []
+
+
+TREASURY_KEY, OTHER_KEY = (ExtendedKey.from_seed(bytes((n,)) * 64, main=False) for n in (1, 2))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_f01_what_the_treasury_pays_along_has_to_be_signed(
+    market: Market, share: Managed, alice: Account, bob: Account, nested: bool
+) -> None:
+    """Naming a coin of the treasury among the inputs would make promises of its money: holders who are none, recipients
+    who are full. With its signature it is a payment like any other."""
+    redeem = p2wpkh(hash160(TREASURY_KEY.public_key))
+    script = p2sh(redeem) if nested else redeem
+    market.insert(tables.treasury_addresses, asset=share.row, script_pubkey=script, address="own", added_at=0)
+    made = Transaction.of(2, 0, [TxIn(OutPoint(Txid(b"\x05" * 32), 0))], [TxOut.explicit(script, share.id, 500)])
+    market.world.chain.transactions[made.txid()] = made
+    treasury = OutPoint(made.txid(), 0)
+    market.enter(treasury, share, 500, None, script=script)
+    payment = market.send([market.fund(alice, None, 5_000, blinded=False)], (alice, LBTC, 5_000))
+    vout = [TxOut.explicit(bob.script(3), share.id, 500), *payment.tx.vout]
+    vin = [*payment.tx.vin, TxIn(treasury, sequence_number=0xFFFFFFFE)]
+    tx = replace(payment, tx=Transaction.of(2, 0, vin, vout)).signed().tx
+    place = len(vin) - 1
+    digest = SighashCache(tx).segwit_v0(place, p2pkh(redeem[2:]), made.vout[0].value_field)
+    signature, key = TREASURY_KEY.sign(digest) + b"\x01", TREASURY_KEY.public_key
+    script_sig = push(redeem) if nested else b""
+    for witness in (
+        (), (b"", key), (signature, OTHER_KEY.public_key), (OTHER_KEY.sign(digest) + b"\x01", key),
+        (signature[:-1] + b"\x81", key), (TREASURY_KEY.sign(bytes(32)) + b"\x01", key), (signature, key, b""),
+    ):  # fmt: skip
+        with pytest.raises(PolicyRefused) as refused:
+            ask(market, payment, tx.replace_input(place, witness=witness, script_sig=script_sig))
+        assert [one.code for one in refused.value.reasons] == ["missing_fact"]
+    ask(market, payment, tx.replace_input(place, witness=(signature, key), script_sig=script_sig))
+
+
+def ask(market: Market, payment: Payment, tx: Transaction) -> None:
+    scripts = [*(coin.account.witness_script(coin.pointer) for coin in payment.coins), b""]
+    market.world.cosigner.cosign(Request(tx.to_bytes(), [b""] * len(tx.vout), scripts))
 
 
 # --- what is not known ---------------------------------------------------------------------------------------------

@@ -195,6 +195,8 @@ class Source:
     script: bytes = b""
     asset: bytes | None = None
     satoshi: int | None = None
+    is_signed: bool = False
+    """Of somebody else's input: whether they have signed it. Naming a coin of the treasury is no payment of it."""
 
 
 @dataclass(frozen=True, slots=True)

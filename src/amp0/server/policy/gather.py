@@ -42,7 +42,7 @@ class Matter:
 
 def movement_of(spend: Spend) -> Movement:
     """What a proven spend does."""
-    sources = {vin: Source(vin, txin.prevout) for vin, txin in enumerate(spend.tx.vin)}
+    sources = {vin: Source(vin, txin.prevout, is_signed=vin in spend.signed) for vin, txin in enumerate(spend.tx.vin)}
     for item in spend.own:
         out = item.txout
         sources[item.index] = replace(
@@ -148,8 +148,9 @@ class _People:
         return self._of.values()
 
     def sender(self, source: Source) -> Party:
-        """Whose input it is: what once was a treasury address stays the treasury's."""
-        if (source.script or self._script_of.get(source.prevout, b"")) in self._treasury:
+        """Whose input it is: what once was a treasury address stays the treasury's, who sends when they have signed."""
+        is_meant = source.account_id is not None or source.is_signed
+        if is_meant and (source.script or self._script_of.get(source.prevout, b"")) in self._treasury:
             return _TREASURY
         account = self._of.get(source.account_id)
         return _FOREIGN if account is None else account.party
