@@ -152,6 +152,29 @@ def test_an_issuers_work_with_both_tools(office: Office) -> None:
     office.check(treasury=0, alice=330_000_000)
 
 
+def test_a_holder_burns_what_the_issuer_lets_them(office: Office) -> None:
+    """Nodes refuse to broadcast a burn unless they are told that it is meant; the server tells them."""
+    issuer, asset, alice = office.issuer, office.asset, office.holders["alice"]
+    issuer.assign(asset, office.users["alice"], 1_000)
+    office.drive("distribute")
+    alice.sync()
+
+    def burn(satoshi: int) -> None:
+        builder = issuer.stack.network.tx_builder().add_burn(satoshi, asset["asset_id"])
+        alice.amp0.send(alice.signed(builder.finish_for_amp0(alice.wollet)))
+        issuer.mine(2)
+
+    with pytest.raises(CosignRefused):
+        burn(400)
+    parameters = {"user_id": office.users["alice"], "satoshi": 400, "until": int(issuer.stack.clock()) + 86_400}
+    office.client.add_rule(asset["asset_uuid"], "issuer_burn", parameters)
+    burn(400)
+    office.check(treasury=ISSUED - 1_000, alice=600)
+    assert issuer.api("GET", f"{office.path}/summary")["burned"] == 400
+    with pytest.raises(CosignRefused):
+        burn(1)
+
+
 def test_what_was_confirmed_comes_back_after_a_reorganisation(office: Office) -> None:
     """The chain loses the blocks of a distribution, a payment and a burn: they wait again, and nothing is lost."""
     issuer, asset = office.issuer, office.asset
