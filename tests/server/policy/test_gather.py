@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from amp0.elements.hashes import Txid, sha256
@@ -134,7 +136,10 @@ def test_the_treasury_s_inputs_are_its_own_also_from_addresses_that_it_gave_up(
     source = foreign(0)
     assert source.prevout is not None
     market.enter(source.prevout, share, satoshi, None, script=TREASURY)
-    transfer = gathered(market, share, [source], (bob.script(2), 100))
+    # Until it is signed it is a coin that somebody names.
+    unsigned = gathered(market, share, [source], (bob.script(2), 100))
+    assert (unsigned.inputs, unsigned.unattributed) == ((), 100)
+    transfer = gathered(market, share, [replace(source, is_signed=True)], (bob.script(2), 100))
     assert [(coin.satoshi, coin.party.kind) for coin in transfer.inputs] == [(100, Kind.TREASURY)]
     assert transfer.senders == ()
 
