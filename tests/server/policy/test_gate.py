@@ -20,27 +20,6 @@ from amp0.server.store import schema
 from tests.server.cosigning import LBTC, OTHER, STRANGER, Account, Payment
 from tests.server.policy.market import BURN, DAY, TREASURY, Managed, Market
 
-
-@pytest.fixture
-def market() -> Market:
-    return Market()
-
-
-@pytest.fixture
-def share(market: Market) -> Managed:
-    return market.asset()
-
-
-@pytest.fixture
-def alice(market: Market) -> Account:
-    return market.holder("alice")
-
-
-@pytest.fixture
-def bob(market: Market) -> Account:
-    return market.holder("bob")
-
-
 # --- what moves ----------------------------------------------------------------------------------------------------
 
 
@@ -276,6 +255,18 @@ def test_f01_what_the_treasury_pays_along_has_to_be_signed(
 def ask(market: Market, payment: Payment, tx: Transaction) -> None:
     scripts = [*(coin.account.witness_script(coin.pointer) for coin in payment.coins), b""]
     market.world.cosigner.cosign(Request(tx.to_bytes(), [b""] * len(tx.vout), scripts))
+
+
+def test_f08_a_blacklisted_coin_does_not_move_unseen_either(market: Market, share: Managed) -> None:
+    """Out of an account that is not AMP, without nonces, and while nobody has told what it holds."""
+    ordinary = market.world.wallet("ordinary", account=0, csv_blocks=65535)
+    coin = market.fund(ordinary, share, blinded=True, sealed=True)
+    hidden = market.world.pay([coin, market.world.fund(ordinary)], 100, asset=share.id)
+    txid, vout = bytes(coin.prevout.txid()), coin.prevout.vout()
+    market.insert(tables.blacklisted_outputs, prev_txid=txid, prev_vout=vout, asset=share.row, since=0)
+    with pytest.raises(PolicyRefused) as caught:
+        market.world.cosigner.cosign(hidden.request(nonces=None, scripts=None))
+    assert [one.code for one in caught.value.reasons] == ["missing_fact", "output_blacklisted"]
 
 
 # --- what is not known ---------------------------------------------------------------------------------------------

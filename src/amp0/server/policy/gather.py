@@ -70,8 +70,13 @@ def matters(db: Connection, movement: Movement, now: int) -> list[Matter]:
         return []
     scene = _Scene(db, movement, now, is_closed)
     if is_closed:
-        # What an account that is not AMP spends unseen: refused where it is known to hold something managed.
-        known = {Unit.of(row) for row in scene.rows if row.satoshi is not None}
+        # What an account that is not AMP spends unseen: refused where it is known to hold something managed, or where
+        # the issuer of what it may hold has said no.
+        known = {
+            Unit.of(row)
+            for row in scene.rows
+            if row.satoshi is not None or (OutPoint(Txid(row.txid), row.vout), row.asset) in scene.blacklisted
+        }
         moved += lookups.assets_of(db, known - {Unit(asset.id, asset.is_token) for asset in moved})
     return [_matter(scene, asset) for asset in sorted(moved, key=lambda asset: (asset.id, asset.is_token))]
 
