@@ -39,6 +39,16 @@ log = logging.getLogger("amp0.server.http")
 _BEARER = re.compile(r"(?i:bearer) +([!-~]{1,512}) *")
 
 
+async def read_body(request: Request, most: int) -> bytes:
+    """The body of a request, of ``most`` bytes. Raises :class:`TooLarge` as soon as there are more."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise TooLarge(f"A request may have {most} bytes")
+    return bytes(body)
+
+
 class HttpApi:
     """The routes and what they need."""
 
@@ -63,7 +73,7 @@ class HttpApi:
         """Cosign a transaction that the user has signed."""
 
         async def work() -> rpc.CosignReply:
-            body = await self._body(request)
+            body = await read_body(request, self._services.settings.max_message)
             return await self._hub.workers.slow(lambda: self._cosign(body))
 
         return await self._reply(work)
@@ -92,7 +102,7 @@ class HttpApi:
             preflights = self._services.preflights
             sender = await self._hub.workers.ordinary(lambda: preflights.sender_of(bearer[1]))
             try:
-                asked = wire.parse_request(await self._body(request))
+                asked = wire.parse_request(await read_body(request, self._services.settings.max_message))
             except RemoteProtocolError as error:
                 raise InvalidRequest(str(error)) from None
             return _json(await self._hub.workers.slow(lambda: preflights.ask(sender, asked)))
@@ -156,15 +166,6 @@ class HttpApi:
             "fee_wallet": "low" if self._services.is_fee_wallet_low() else "ok",
         }
         return _json(report, 200 if ready else 503)
-
-    async def _body(self, request: Request) -> bytes:
-        most = self._services.settings.max_message
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
-                raise TooLarge(f"A request may have {most} bytes")
-        return bytes(body)
 
     def _cosign(self, body: bytes) -> rpc.CosignReply:
         try:

@@ -15,26 +15,6 @@ from tests.server.cosigning import Account
 from tests.server.policy.market import STRANGER, TREASURY, Managed, Market
 
 
-@pytest.fixture
-def market() -> Market:
-    return Market()
-
-
-@pytest.fixture
-def share(market: Market) -> Managed:
-    return market.asset()
-
-
-@pytest.fixture
-def alice(market: Market) -> Account:
-    return market.holder("alice")
-
-
-@pytest.fixture
-def bob(market: Market) -> Account:
-    return market.holder("bob")
-
-
 def outpoint(name: str) -> OutPoint:
     return OutPoint(Txid(sha256(name.encode())), 0)
 

@@ -15,26 +15,6 @@ from tests.server.cosigning import STRANGER, Account, Coin, OutPoint, Payment
 from tests.server.policy.market import BURN, DAY, TREASURY, Managed, Market
 
 
-@pytest.fixture
-def market() -> Market:
-    return Market()
-
-
-@pytest.fixture
-def share(market: Market) -> Managed:
-    return market.asset()
-
-
-@pytest.fixture
-def alice(market: Market) -> Account:
-    return market.holder("alice")
-
-
-@pytest.fixture
-def bob(market: Market) -> Account:
-    return market.holder("bob")
-
-
 def pay(market: Market, share: Managed, payer: Account, payee: Account | bytes, satoshi: int) -> Payment:
     """A payment of a coin of its own."""
     return market.send([market.fund(payer, share, satoshi)], (payee, share, satoshi))

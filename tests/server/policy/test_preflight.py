@@ -130,21 +130,6 @@ def market(venue: Venue) -> Market:
     return venue.market
 
 
-@pytest.fixture
-def share(market: Market) -> Managed:
-    return market.asset()
-
-
-@pytest.fixture
-def alice(market: Market) -> Account:
-    return market.holder("alice")
-
-
-@pytest.fixture
-def bob(market: Market) -> Account:
-    return market.holder("bob")
-
-
 def codes(reply: wire.PreflightReply) -> list[tuple[str, str, int | None]]:
     return [(one.code, one.side, one.index) for one in reply.reasons]
 

@@ -25,11 +25,12 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from amp0.server.context import Publication
+from amp0.server.http import read_body
 from amp0.server.issuer import openapi, page, parsing, principals, table
 from amp0.server.issuer.desk import Call, Desk, Principal, Role
 from amp0.server.issuer.endpoint import Endpoint, Runs, Who
 from amp0.server.issuer.refusals import ApiRefusal, Detail, NothingHere, WrongFields
-from amp0.server.refusal import InternalError, Refusal, ServerBusy, ShuttingDown, TooLarge, TooManyAttempts
+from amp0.server.refusal import InternalError, Refusal, ServerBusy, ShuttingDown, TooManyAttempts
 from amp0.server.websocket import Hub
 
 log = logging.getLogger("amp0.server.issuer")
@@ -139,22 +140,13 @@ class IssuerApi:
         return _Incoming(
             path=path,
             parameters=request.query_params,
-            raw=await self._body(request),
+            raw=await read_body(request, self._desk.settings.max_message),
             content_type=request.headers.get("content-type", ""),
             token=token,
             peer="" if request.client is None else request.client.host,
             idempotency_key=key,
             api_url=(self._desk.settings.public_api_url or str(request.base_url.replace(path=PREFIX))).rstrip("/"),
         )
-
-    async def _body(self, request: Request) -> bytes:
-        most = self._desk.settings.max_message
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
-                raise TooLarge(f"A request may have {most} bytes")
-        return bytes(body)
 
     async def _in_thread(self, endpoint: Endpoint, incoming: _Incoming) -> _Answer:
         workers = self._hub.workers
