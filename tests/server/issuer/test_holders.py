@@ -138,6 +138,22 @@ def test_c11_deleting_a_user_is_no_way_around_a_rule_about_them(
     acme.ok("delete", f"/registered_users/{user}/delete", status=204)
 
 
+def test_a_manager_s_word_about_a_user_s_accounts_counts_for_their_assets(office: Office, acme: Api) -> None:
+    """Who may put nobody into a category of an asset that is not theirs may put no account into it either."""
+    mine, others = office.asset(acme), office.asset(acme)
+    mary = office.manager(acme, "mary", mine.id)
+    user, category = add(acme), acme.ok("post", "/categories/add", {"name": "c"}, status=201)["id"]
+    path = f"/registered_users/{user}/gaids/add"
+    mary.ok("post", path, office.account("bob").gaid)
+    acme.ok("put", f"/categories/{category}/registered_users/{user}/add")
+    acme.ok("put", f"/categories/{category}/assets/{mine.uuid}/add")
+    mary.ok("post", path, office.account("carol").gaid)
+    acme.ok("put", f"/categories/{category}/assets/{others.uuid}/add")
+    gaid = office.account("dave").gaid
+    mary.refused("post", path, gaid, status=403)
+    acme.ok("post", path, gaid)
+
+
 def test_deleting_a_user_thaws_nobody(office: Office, acme: Api) -> None:
     user = add(acme)
     acme.ok("put", f"/registered_users/{user}/freeze")

@@ -16,10 +16,10 @@ from sqlalchemy.engine import Connection
 
 from amp0.protocol import issuer as wire
 from amp0.server.issuer import events, gaids
-from amp0.server.issuer.desk import Call
+from amp0.server.issuer.desk import Call, Role
 from amp0.server.issuer.endpoint import Endpoint, Runs, Who
 from amp0.server.issuer.parsing import plain_text, row_id
-from amp0.server.issuer.refusals import NothingHere, OperationRefused, WrongFields
+from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused, WrongFields
 from amp0.server.store import asset_schema, schema
 
 _users, _user_gaids = asset_schema.registered_users, asset_schema.user_gaids
@@ -297,6 +297,7 @@ def list_gaids(call: Call, _body: None) -> list[wire.Gaid]:
 def add_gaid(call: Call, gaid: wire.Gaid) -> wire.Nothing:
     """Give a registered user one more GAID. The first one is the default."""
     user = find(call)
+    _refuse_beyond_own_assets(call, user)
     _attach(call, user.id, gaid, "non_field_errors")
     events.note(call, "add_gaid", user=user.id, gaid=gaid)
     return wire.Nothing()
@@ -326,6 +327,21 @@ def user_of_gaid(call: Call, _body: None) -> wire.User:
     if user_id is None:
         raise NothingHere("no registered user has this GAID")
     return shown(call.db, user_id)
+
+
+def _refuse_beyond_own_assets(call: Call, user: UserRow) -> None:
+    """A manager gives nobody's account the right to hold an asset that was not given to them."""
+    if call.who.role is Role.ISSUER:
+        return
+    requiring = (
+        sa.select(_requirements.c.asset)
+        .join(_members, _members.c.category_id == _requirements.c.category_id)
+        .where(_members.c.user_id == user.id)
+    )
+    if not call.who.assets.issuperset(call.db.execute(requiring).scalars()):
+        raise Detail(
+            403, "This user is in a category that an asset requires which this manager was not given; ask the issuer"
+        )
 
 
 def _attach(call: Call, user_id: int, gaid: str, field: str) -> None:
