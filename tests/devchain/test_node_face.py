@@ -29,6 +29,12 @@ from tests.devchain.web import address, new_app
 PLAIN = address(b"\x00\x14" + b"\x71" * 20)
 HIDDEN = address(b"\x00\x14" + b"\x72" * 20, confidential=True)
 ZERO = "00" * 32
+OF_ISSUERS = """
+getnetworkinfo getblockchaininfo getblockcount getblockhash getblock getrawtransaction sendrawtransaction
+testmempoolaccept getnewaddress getbalance listunspent gettransaction sendtoaddress sendmany issueasset reissueasset
+destroyamount listissuances generatetoaddress signmessage
+"""
+"""What the tools of issuers call."""
 DOCS = (Path(__file__).parents[2] / "docs" / "devchain.md").read_text(encoding="utf-8")
 
 
@@ -172,9 +178,10 @@ def test_a_cookie_without_a_folder(node: Peer) -> None:
     assert not path.exists()
 
 
-def test_every_call_is_documented(node: Peer) -> None:
+def test_every_call_is_documented_and_none_of_issuers_is_missing(node: Peer) -> None:
     for name in node.node.app.methods:
         assert f"`{name}`" in DOCS, name
+    assert set(OF_ISSUERS.split()) <= node.node.app.methods.keys()
 
 
 # -- amounts -----------------------------------------------------------------------------------

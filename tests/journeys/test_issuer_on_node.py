@@ -30,8 +30,8 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def logins() -> list[Login]:
-    """None yet: these stacks are not the one that all journeys share."""
+def logins(stack: Stack) -> list[Login]:
+    """None yet on this stack, which is not the one that all journeys share."""
     return []
 
 
@@ -104,7 +104,7 @@ class Office:
 @pytest.fixture(params=[False, True], ids=["open", "hidden"])
 def office(request: pytest.FixtureRequest, issuer: Issuing, open_venue: Callable[..., Venue]) -> Iterator[Office]:
     asset = issuer.issue(is_confidential=request.param)
-    holders = {"alice": open_venue(fresh=True), "bob": open_venue(fresh=True)}
+    holders = {"alice": open_venue(), "bob": open_venue()}
     users = {}
     for name, venue in holders.items():
         body = {"name": name, "is_company": False, "GAID": venue.amp_id}
