@@ -111,8 +111,8 @@ def test_no_option_of_any_command_takes_a_secret_itself() -> None:
         if any(word in option for word in ("password", "passphrase", "mnemonic", "secret", "key", "seed"))
         and not option.endswith(("-file", "-fd"))
     }
-    # --new-mnemonic names the file to write.
-    assert names == {"account create --new-mnemonic"}
+    # The first names the file to write, the second key is public, the third names a request that is made again.
+    assert names == {"account create --new-mnemonic", "issuer asset issue --pubkey", "issuer asset issue --key"}
 
 
 def test_a_source_shows_no_path_and_no_secret() -> None:
