@@ -6,9 +6,9 @@ keeps counts the first as not theirs, and a rule about the most counts the secon
 
 That goes for a transaction that was *replaced* as well, or whose rival is on its way. Its owner still has it, and can
 send it in the place of the other; nobody can tell before one of its coins is finally spent otherwise. Until then both
-count: otherwise a
-large payment would count for nothing as soon as a small one had taken its place, and be sent after all, beside others
-that the limit had room for meanwhile. Those that share a coin exclude each other, and count as the largest of them.
+count. Otherwise a large payment would count for nothing as soon as a small one had taken its place, and be sent after
+all, beside others that the limit had room for meanwhile. Those that share a coin exclude each other, and count as the
+largest of them.
 
 Reads, and writes nothing.
 """
