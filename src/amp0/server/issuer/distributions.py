@@ -201,7 +201,7 @@ def _payee(call: Call, asset: AssetRow, row: sa.Row[int, int, int], *, is_restri
     user = holders.find(call, row.user_id)
     if user.is_frozen:
         raise OperationRefused("they are frozen")
-    if is_restricted and not holders.qualifies(call.db, user.id, asset.id):
+    if is_restricted and not holders.meets(call.db, user.id, asset.id):
         raise OperationRefused("they are not in every category that a holder of this asset has to be in")
     if user.default_account is None:
         raise OperationRefused("they have no GAID yet")

@@ -31,7 +31,9 @@ _IS_REMOVED = (
 )
 _NEXT = (
     sa.select(_addresses.c.pointer, _addresses.c.script_pubkey, _addresses.c.blinding_pubkey)
-    .where(_addresses.c.account_id == sa.bindparam("id"), accounts.FRESH)
+    .join(_accounts, _accounts.c.id == _addresses.c.account_id)
+    .join(schema.users, schema.users.c.id == _accounts.c.user_id)
+    .where(_addresses.c.account_id == sa.bindparam("id"), schema.users.c.removed_at.is_(None), accounts.FRESH)
     .order_by(_addresses.c.pointer)
     .limit(1)
 )
@@ -57,10 +59,10 @@ def fresh_address(call: Call, account_id: int) -> Address:
     :class:`OperationRefused`, with a text for the issuer, when the account has none left or was removed.
     """
     db, now = call.db, call.desk.now()
-    if db.execute(_IS_REMOVED, {"id": account_id}).scalar_one() is not None:
-        raise OperationRefused("The wallet of this GAID was removed by its owner")
     row = db.execute(_NEXT, {"id": account_id}).one_or_none()
     if row is None:
+        if db.execute(_IS_REMOVED, {"id": account_id}).scalar_one() is not None:
+            raise OperationRefused("The wallet of this GAID was removed by its owner")
         raise OperationRefused(
             "This account has no confidential address left that could be given: its wallet uploads some when it logs in"
         )

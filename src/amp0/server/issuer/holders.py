@@ -45,6 +45,8 @@ class UserRow:
     default_gaid: str | None
 
 
+# Literally: the index is of defaults only, and for a number that is bound SQLite would plan anew at every execution.
+_IS_DEFAULT = _user_gaids.c.is_default == sa.literal_column("1")
 _USERS = (
     sa.select(
         _users.c.id,
@@ -57,17 +59,15 @@ _USERS = (
         _accounts.c.receiving_id,
     )
     .select_from(
-        _users.outerjoin(
-            _user_gaids, (_user_gaids.c.user_id == _users.c.id) & (_user_gaids.c.is_default == 1)
-        ).outerjoin(_accounts, _accounts.c.id == _user_gaids.c.account_id)
+        _users.outerjoin(_user_gaids, (_user_gaids.c.user_id == _users.c.id) & (_IS_DEFAULT)).outerjoin(
+            _accounts, _accounts.c.id == _user_gaids.c.account_id
+        )
     )
     .where(_users.c.deleted_at.is_(None))
     .order_by(_users.c.id)
 )
 _ONE_USER = _USERS.where(_users.c.id == sa.bindparam("id"))
-_DEFAULT = sa.select(_user_gaids.c.account_id).where(
-    _user_gaids.c.user_id == sa.bindparam("user"), _user_gaids.c.is_default == 1
-)
+_DEFAULT = sa.select(_user_gaids.c.account_id).where(_user_gaids.c.user_id == sa.bindparam("user"), _IS_DEFAULT)
 _CATEGORIES = (
     sa.select(_members.c.category_id).where(_members.c.user_id == sa.bindparam("user")).order_by(_members.c.category_id)
 )
@@ -136,6 +136,11 @@ def qualifies(db: Connection, user_id: int, asset: int) -> bool:
     """Whether a user is in every category that an asset (row number) requires; a deleted user never is."""
     if db.execute(_IS_THERE, {"user": user_id}).one_or_none() is None:
         return False
+    return meets(db, user_id, asset)
+
+
+def meets(db: Connection, user_id: int, asset: int) -> bool:
+    """Whether a user, who is known to be there, is in every category that an asset (row number) requires."""
     return db.execute(_MISSING, {"user": user_id, "asset": asset}).one_or_none() is None
 
 
@@ -314,7 +319,7 @@ def set_default_gaid(call: Call, gaid: wire.Gaid) -> wire.Nothing:
     if account is None:
         raise OperationRefused("This user does not have this GAID; add it first")
     mine = _user_gaids.c.user_id == user.id
-    call.db.execute(sa.update(_user_gaids).where(mine, _user_gaids.c.is_default == 1).values(is_default=0))
+    call.db.execute(sa.update(_user_gaids).where(mine, _IS_DEFAULT).values(is_default=0))
     call.db.execute(sa.update(_user_gaids).where(mine, _user_gaids.c.account_id == account).values(is_default=1))
     events.note(call, "set_default_gaid", user=user.id, gaid=gaid)
     return wire.Nothing()
