@@ -39,17 +39,25 @@ Statements = dict[str, Any]
 
 @contextmanager
 def gathered() -> Iterator[Statements]:
-    """Every statement that runs, with parameters it ran with."""
+    """Every statement that runs on a store made in here, with parameters it ran with.
+
+    Not on any other: listening to every engine let in the upkeep of a server that another test's fixture keeps alive
+    in the same process, once in some runs.
+    """
     found: Statements = {}
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
         found[statement] = parameters[0] if many else parameters
 
-    sa.event.listen(Engine, "before_cursor_execute", note)
-    try:
+    make = Store.__init__
+
+    def make_and_listen(store: Store, engine: Engine, **options: Any) -> None:
+        make(store, engine, **options)
+        sa.event.listen(engine, "before_cursor_execute", note)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "__init__", make_and_listen)
         yield found
-    finally:
-        sa.event.remove(Engine, "before_cursor_execute", note)
 
 
 def scans(statements: Statements) -> list[str]:
@@ -146,3 +154,16 @@ def test_a_scan_would_be_noticed() -> None:
     assert plan("(txid, vout) IN (VALUES (x'00', 1), (x'01', 2))")
     assert plan("height = 5")
     assert plan("txid = x'00'") == []
+
+
+def test_statements_of_another_server_in_this_process_are_not_gathered() -> None:
+    other = Store.open("sqlite://")
+    with gathered() as statements:
+        own = Store.open("sqlite://")
+        for store in (other, own):
+            with store.snapshot() as connection:
+                connection.execute(sa.text(f"SELECT {1 if store is own else 2}"))
+        own.close()
+    other.close()
+    assert "SELECT 1" in statements
+    assert "SELECT 2" not in statements
