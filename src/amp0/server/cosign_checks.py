@@ -115,6 +115,8 @@ class Spend:
     openings: tuple[Opening | None, ...] = field(repr=False)
     signed: frozenset[int] = frozenset()
     """Inputs of others that carry the signature of their key already, as far as one key is all they need."""
+    loose: frozenset[int] = frozenset()
+    """Inputs of others whose scriptSig may still change, and the txid with it: no signature commits to it."""
 
 
 def parse(raw: bytes) -> Transaction:
@@ -311,7 +313,7 @@ def open_outputs(
             )
         _verify(tx, spent, frozenset())
         openings = tuple(None if o.is_blinded else explicit_opening(o) for o in tx.vout)
-        return Spend(tx, tuple(own), openings, _signed(tx, spent, own))
+        return Spend(tx, tuple(own), openings, _signed(tx, spent, own), _loose(tx, spent, own))
     blinded = [i for i, txout in enumerate(tx.vout) if txout.is_blinded]
     _verify(tx, spent, frozenset(blinded))
     opened = run_parallel([partial(_open_one, i, tx.vout[i], nonces[i]) for i in blinded])
@@ -321,7 +323,22 @@ def open_outputs(
         tuple(own),
         tuple(by_index[i] if i in by_index else explicit_opening(o) for i, o in enumerate(tx.vout)),
         _signed(tx, spent, own),
+        _loose(tx, spent, own),
     )
+
+
+def _loose(tx: Transaction, spent: Sequence[TxOut], own: Sequence[OwnInput]) -> frozenset[int]:
+    """The inputs of others that do not have the one scriptSig that consensus takes there. Only a witness program has
+    such: it is empty, or within P2SH the push of the program (BIP141)."""
+    others = set(range(len(tx.vin))) - {item.index for item in own}
+    return frozenset(i for i in others if not _is_settled(tx.vin[i].script_sig, spent[i].script))
+
+
+def _is_settled(script_sig: bytes, script: bytes) -> bool:
+    if witness_program(script) is not None:
+        return not script_sig
+    redeem = script_sig[1:]
+    return witness_program(redeem) is not None and script_sig == push(redeem) and script == p2sh(redeem)
 
 
 def _signed(tx: Transaction, spent: Sequence[TxOut], own: Sequence[OwnInput]) -> frozenset[int]:

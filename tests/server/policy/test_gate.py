@@ -14,7 +14,7 @@ from amp0.elements.sighash import SighashCache
 from amp0.elements.transaction import Issuance, OutPoint, Transaction, TxIn, TxOut
 from amp0.server.cosigner import Door, Request
 from amp0.server.policy import refusals
-from amp0.server.refusal import BurnRefused, FeeOutOfBounds, IssuanceRefused, PolicyRefused, answer_for
+from amp0.server.refusal import BadTransaction, BurnRefused, FeeOutOfBounds, IssuanceRefused, PolicyRefused, answer_for
 from amp0.server.store import asset_schema as tables
 from amp0.server.store import schema
 from tests.server.cosigning import LBTC, OTHER, STRANGER, Account, Payment
@@ -250,6 +250,31 @@ def test_f01_what_the_treasury_pays_along_has_to_be_signed(
             ask(market, payment, tx.replace_input(place, witness=witness, script_sig=script_sig))
         assert [one.code for one in refused.value.reasons] == ["missing_fact"]
     ask(market, payment, tx.replace_input(place, witness=(signature, key), script_sig=script_sig))
+
+
+@pytest.mark.parametrize("kind", ["nested", "native", "legacy"])
+def test_f06_a_transfer_whose_txid_can_still_change_is_not_signed(
+    market: Market, share: Managed, alice: Account, bob: Account, kind: str
+) -> None:
+    """No signature commits to a scriptSig. Somebody added a coin of their own to pay the fee, left its scriptSig empty,
+    and put it in when all was signed: the chain got the same transfer under another txid. What had been counted against
+    limits was gone for good then, and where the units went was unknown to the ledger."""
+    program = p2wpkh(hash160(OTHER_KEY.public_key))
+    script = {"nested": p2sh(program), "native": program, "legacy": p2pkh(program[2:])}[kind]
+    made = Transaction.of(2, 0, [TxIn(OutPoint(Txid(b"\x05" * 32), 0))], [TxOut.explicit(script, LBTC, 700)])
+    market.world.chain.transactions[made.txid()] = made
+    payment = market.send([market.fund(alice, share)], (bob, share, 100))
+    vin = [*payment.tx.vin, TxIn(OutPoint(made.txid(), 0), sequence_number=0xFFFFFFFE)]
+    vout = [TxOut.explicit(alice.script(3), LBTC, 700), *payment.tx.vout]
+    tx = replace(payment, tx=Transaction.of(2, 0, vin, vout)).signed().tx
+    place = len(vin) - 1
+    right = {"nested": push(program), "native": b"", "legacy": None}[kind]
+    for script_sig in {b"", b"\x51", push(b"\x00\x14" + b"\x66" * 20), b"\x4c" + push(program)} - {right}:
+        with pytest.raises(BadTransaction, match=f"Input {place} "):
+            ask(market, payment, tx.replace_input(place, script_sig=script_sig))
+    assert market.rows(schema.cosigned) == market.rows(tables.asset_moves) == []
+    if right is not None:
+        ask(market, payment, tx.replace_input(place, script_sig=right))
 
 
 def ask(market: Market, payment: Payment, tx: Transaction) -> None:

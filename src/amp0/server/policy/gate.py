@@ -27,7 +27,7 @@ from amp0.server.policy import reasons as why
 from amp0.server.policy.engine import Verdict, decide
 from amp0.server.policy.facts import Answer, Asset, Coin, Movement, Payment, Question, Transfer
 from amp0.server.policy.gather import Matter, matters, movement_of
-from amp0.server.refusal import PolicyChanged, PolicyRefused
+from amp0.server.refusal import BadTransaction, PolicyChanged, PolicyRefused
 from amp0.server.store.engine import Store
 
 log = logging.getLogger("amp0.server.policy")
@@ -138,12 +138,19 @@ class PolicyGate:
     def decide(self, db: Connection, spend: Spend, request: Request, prepared: object | None) -> None:
         """Judge again inside the deciding transaction, and count what leaves; or refuse.
 
-        Raises :class:`PolicyRefused`, and :class:`PolicyChanged` where only the issuer's answer is out of date.
+        Raises :class:`PolicyRefused`, :class:`PolicyChanged` where only the issuer's answer is out of date, and
+        :class:`BadTransaction` where the transaction could confirm under another txid than the one that is counted.
         """
         now = self._now()
         judged = judge(db, movement_of(spend), now)
         if not judged:
             return
+        if spend.loose:
+            raise BadTransaction(
+                f"Input {min(spend.loose)} belongs to somebody else and its scriptSig may still change, and with it "
+                "the id of the transaction, which moves a managed asset: let its owner fill it in first, or spend a "
+                "segwit coin instead"
+            )
         txid = spend.tx.txid()
         said = prepared.answers if isinstance(prepared, Prepared) and prepared.txid == txid else {}
         found = [(one.asset.id, reason) for one in judged for reason in _with_answer(one, said.get(one.asset.id))]
