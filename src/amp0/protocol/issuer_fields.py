@@ -6,7 +6,6 @@ Almost every amount is an int of satoshi. A few are decimal numbers, because Ele
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -58,9 +57,11 @@ def decimal_number(satoshi: int) -> float:
 def satoshi_of(number: object) -> int:
     """The satoshi of a decimal number. Raises :class:`ValueError` when it has more than eight decimals, is no finite
     number or lies outside what there can be (a negative one is fine: nodes write what was sent that way)."""
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != number:
         raise ValueError("this is not a number")
-    satoshi = round(number * COIN)
-    if abs(satoshi) > MAX_SATOSHI or satoshi / COIN != number:
-        raise ValueError("this is no amount with at most eight decimals")
-    return satoshi
+    # Its size first: what a double or a multiplication cannot hold is no fault of ours, and no amount either.
+    if abs(number) <= MAX_SATOSHI // COIN:
+        satoshi = round(number * COIN)
+        if satoshi / COIN == number:
+            return satoshi
+    raise ValueError("this is no amount with at most eight decimals")
