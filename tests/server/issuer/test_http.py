@@ -13,6 +13,7 @@ import pytest
 from starlette.applications import Starlette
 
 from amp0.server.context import Publication
+from amp0.server.issuer import parsing
 from amp0.server.issuer.desk import Call
 from amp0.server.issuer.endpoint import Endpoint, Runs, Who
 from amp0.server.issuer.http import IssuerApi
@@ -24,6 +25,7 @@ from amp0.server.store import asset_schema
 
 from .office import PASSWORD, Api, Office
 from .samples import body, things
+from .treasury_desk import TreasuryDesk
 
 EACH = [(method, endpoint) for endpoint in ENDPOINTS for method in endpoint.methods]
 
@@ -198,6 +200,65 @@ def test_i02_amounts_are_satoshi_and_nothing_else(office: Office, amount: str) -
         assert "Error" not in refused
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"assignments": [{"registered_user": USER, "amount": 1, "amount": 900}]}',
+        '{"assignments": [{"registered_user": USER, "amount": 900, "am\\u006funt": 1}]}',
+        '{"assignments": [{"registered_user": 7, "registered_user": USER, "amount": 1}]}',
+    ],
+)
+def test_i02_a_key_that_comes_twice_is_two_requests(office: Office, acme: Api, content: str) -> None:
+    """A proxy or a clerk's tool that shows the first amount while the server takes the last one shows another request
+    than is carried out. So neither is."""
+    desk = TreasuryDesk(office, acme)
+    user, _ = desk.holder("bob")
+    refused = acme.refused("post", f"{desk.path}/assignments/create", content=content.replace("USER", str(user)))
+    assert refused == {"non_field_errors": ["A key comes twice in one object"]}
+    assert acme.ok("get", f"{desk.path}/assignments") == []
+
+
+def test_keys_that_come_twice_in_what_is_only_passed_on(office: Office, acme: Api) -> None:
+    """Where anything goes, too: in a form, in the parameters of a rule, in what a node said."""
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    twice = f"username=acme&password=wrong+password&password={PASSWORD}"
+    assert "token" not in office.anybody.refused("post", "/user/obtain_token", content=twice, headers=form)
+    asset = office.asset(acme)
+    rule = '{"tag": "transfer_limit", "parameters": {"satoshi": 5, "satoshi": 500}}'
+    acme.refused("post", f"/assets/{asset.uuid}/rules/add", content=rule)
+    confirm = f'{{"tx_data": {{"txid": "{"ab" * 32}"}}, "change_data": [], "more": [{{"a": 1, "a": 2}}]}}'
+    acme.refused("post", f"/assets/{asset.uuid}/burn-confirm", content=confirm)
+    # The same name in several objects, or as a value, is nothing special.
+    acme.ok("post", "/registered_users/add", content='{"name": "name"}', status=201)
+
+
+def test_j11_a_large_body_is_read_for_those_who_may_call_and_for_nobody_else(
+    office: Office, acme: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can make up a token; reading a megabyte of JSON for them would cost more than sending it."""
+    rival = things(office, "rival")
+    read: list[int] = []
+    body_of = parsing.body
+
+    def counted(raw: bytes, *rest: Any) -> Any:
+        read.append(len(raw))
+        return body_of(raw, *rest)
+
+    monkeypatch.setattr(parsing, "body", counted)
+    large = json.dumps({"tx_data": {"txid": "ab" * 32}, "change_data": [], "more": ["x"] * 100_000})
+    stranger = Api(office, "0" * 40)
+    for method, endpoint in EACH:
+        if endpoint.body is not None and endpoint.who is not Who.ANYBODY:
+            path = rival.path(endpoint)
+            assert stranger.request(method, path, content=large).status_code == 401, path
+    assert read == []
+    manager = office.manager(acme, "mary", is_locked=True)
+    manager.refused("post", "/registered_users/add", content=large, status=403)
+    assert read == []
+    acme.refused("post", "/registered_users/add", content=large)
+    assert read == [len(large)]
+
+
 def test_errors_say_which_field(office: Office, acme: Api) -> None:
     assert acme.refused("post", "/registered_users/add", {}) == {"name": ["This field is required"]}
     assert acme.refused("post", "/registered_users/add", []) == {"non_field_errors": ["Expected `object`, got `array`"]}
@@ -248,7 +309,8 @@ def test_i07_paging_is_bounded(office: Office, acme: Api) -> None:
     assert acme.ok("get", "/events", {"count": None}) == events
     for wrong in ("1000000000", "-1", "1e1", "1.0", "x", "", "1;DROP TABLE principals", "9" * 30, "\0", "٣"):
         assert acme.refused("get", "/events", params={"count": wrong}).keys() == {"count"}
-    for value in (10**9, 1.0, "1", -1, [], True):
+    values: list[Any] = [10**9, 1.0, "1", -1, [], True]
+    for value in values:
         assert acme.refused("get", "/events", {"count": value}).keys() == {"count"}
 
 

@@ -1,9 +1,9 @@
 """The issuer API over HTTP: from the table of endpoints to routes, and the one way a request takes.
 
-Method, login, shape, transaction, function, in this order: who has no token learns nothing of what is there, and the
-body is looked at only for those who have one. Everything but the moving of bytes happens in a worker thread. A request
-of :data:`Runs.WRITE` is one transaction: return commits, a refusal or a fault rolls back, and the answer leaves after
-either. Errors have the three shapes of :mod:`amp0.server.issuer.refusals`.
+Method, login, shape, transaction, function, in this order: who has no token learns nothing of what is there, and a
+body of any size is looked at only for those who have one. Everything but the moving of bytes happens in a worker
+thread. A request of :data:`Runs.WRITE` is one transaction: return commits, a refusal or a fault rolls back, and the
+answer leaves after either. Errors have the three shapes of :mod:`amp0.server.issuer.refusals`.
 
 Paths answer with and without a trailing slash, for every method, without a redirect: a redirect turns a POST into a
 GET in several clients.
@@ -37,6 +37,8 @@ log = logging.getLogger("amp0.server.issuer")
 
 PREFIX = "/api"
 MAX_PATH_PART = 200
+_SMALL_BODY = 16 * 1024
+"""Bytes that cost next to nothing to read, whoever sent them."""
 
 _AUTHORIZATION = re.compile(r"(?i:token) +(\S+) *")
 _KEY = re.compile(r"[!-~]{1,128}")
@@ -173,6 +175,11 @@ class IssuerApi:
             idempotency_key=incoming.idempotency_key,
             api_url=incoming.api_url,
         )
+        store = self._desk.store
+        if endpoint.who is not Who.ANYBODY and len(incoming.raw) > _SMALL_BODY:
+            # The time that a large one takes is for those who may call.
+            with store.snapshot() as call.connection:
+                self._admit(endpoint, call, None)
         try:
             if endpoint.query is not None:
                 raw = incoming.raw if endpoint.body is None else b""
@@ -181,7 +188,6 @@ class IssuerApi:
                 body = parsing.body(incoming.raw, endpoint.body, incoming.content_type)
         except WrongFields as refusal:
             wrong = refusal
-        store = self._desk.store
         if endpoint.runs is Runs.WRITE:
             with store.transaction() as call.connection:
                 self._admit(endpoint, call, wrong)

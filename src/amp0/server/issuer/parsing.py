@@ -1,15 +1,16 @@
 """Reading requests strictly: bodies, queries and ids in paths.
 
 A body is JSON whatever its content type says. What it must not hold is refused here, before any operation sees it: keys
-that are not asked for, numbers in another notation than they should have, text that a database cannot keep. The texts
-name the field and never repeat its value, because it may be a secret.
+that are not asked for or come twice, numbers in another notation than they should have, text that a database cannot
+keep. The texts name the field and never repeat its value, because it may be a secret.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -39,7 +40,9 @@ def body(raw: bytes, kind: Any, content_type: str = "") -> Any:
         raise WrongFields("This needs a JSON body")
     try:
         _refuse_nul(raw)
-        return msgspec.json.decode(raw, type=kind)
+        value = msgspec.json.decode(raw, type=kind)
+        _refuse_keys_twice(raw)
+        return value
     except msgspec.ValidationError as error:
         raise wrong(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -110,6 +113,17 @@ def _refuse_nul(raw: bytes) -> None:
         raise WrongFields("Text here has no NUL characters")
 
 
+def _refuse_keys_twice(raw: bytes) -> None:
+    """Of two amounts under one name, whoever else reads the request may take the other one."""
+    # Numbers stay text: nobody wants them, and long ones take long.
+    json.loads(raw.decode(), object_pairs_hook=_once_each, parse_int=str, parse_float=str)
+
+
+def _once_each(pairs: Sequence[tuple[str, object]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise WrongFields("A key comes twice in one object")
+
+
 def _is_form(raw: bytes, content_type: str) -> bool:
     is_form = content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
     # A client that does not say what it sends is said to send a form, whatever it is.
@@ -125,6 +139,7 @@ def _form(raw: bytes) -> dict[str, str]:
         raise WrongFields("The form cannot be read") from None
     if any("\0" in name + value for name, value in pairs):
         raise WrongFields("Text here has no NUL characters")
+    _once_each(pairs)
     return dict(pairs)
 
 
