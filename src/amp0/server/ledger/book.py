@@ -27,7 +27,7 @@ from sqlalchemy.engine import Connection
 from amp0.elements import wally
 from amp0.elements.confidential import ZERO32, Opening, issued_asset, opens
 from amp0.elements.hashes import Txid
-from amp0.elements.transaction import OutPoint, Transaction, TxOut, value_of_field
+from amp0.elements.transaction import MAX_SATOSHI, OutPoint, Transaction, TxOut, value_of_field
 from amp0.errors import InvalidAmounts
 from amp0.server.ledger import sealed
 from amp0.server.ledger.entry import enter, enter_outputs, move, opening_columns
@@ -164,7 +164,7 @@ def add_issued(db: Connection, tx: Transaction, vin: int, satoshi: int, vbf: byt
     unit = managed(db, [asset_id]).get(asset_id)
     if unit is None or unit.asset not in states(db, tx.txid()):
         raise NotFollowed(f"The issuance of transaction {tx.txid()} is not known here")
-    if not _opens_issuance(issuance.amount_field, asset_id, satoshi, vbf):
+    if not 0 < satoshi <= MAX_SATOSHI or not _opens_issuance(issuance.amount_field, asset_id, satoshi, vbf):
         raise WrongOpening(vin, f"The blinding factor does not open the issued amount of input {vin}")
     if sum(txin.issuance is not None and issued_asset(txin)[0] == asset_id for txin in tx.vin) > 1:
         raise WrongOpening(vin, "A transaction that reissues an asset twice cannot be taken apart")
@@ -277,6 +277,8 @@ def _checked(tx: Transaction, openings: Sequence[Opened]) -> dict[int, Opening]:
             raise WrongOpening(opened.vout, f"The transaction has no output {opened.vout}")
         if not _fits(tx.vout[opened.vout], opened.opening):
             raise WrongOpening(opened.vout)
+        if opened.opening.satoshi > MAX_SATOSHI:
+            raise WrongOpening(opened.vout, f"Output {opened.vout} holds more than can be kept account of")
         known[opened.vout] = opened.opening
     return known
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from amp0.elements.confidential import Opening, issued_asset
 from amp0.elements.hashes import Txid
 from amp0.elements.script import is_unspendable
-from amp0.elements.transaction import OutPoint, Transaction, TxOut, value_of_field
+from amp0.elements.transaction import MAX_SATOSHI, OutPoint, Transaction, TxOut, value_of_field
 from amp0.protocol.rpc import ACCOUNT_TYPE
 from amp0.server.ledger import sealed
 from amp0.server.ledger.units import GONE, Standing, Unit, managed, states
@@ -217,14 +217,15 @@ def _enter_moves(
 
 
 def _reissued(tx: Transaction) -> dict[bytes, int | None]:
-    """Asset id → satoshi that a transaction reissues of it; None where an amount is hidden."""
+    """Asset id → satoshi that a transaction reissues of it; None where an amount is hidden, or where several inputs
+    together make more than any amount can be: no node minds that, and nobody else's coins may wait for it."""
     amounts: dict[bytes, int | None] = {}
     for txin in tx.vin:
         if txin.issuance is not None and txin.issuance.is_reissuance and txin.issuance.amount_field:
             asset_id, _ = issued_asset(txin)
             satoshi, before = value_of_field(txin.issuance.amount_field), amounts.get(asset_id, 0)
             amounts[asset_id] = None if satoshi is None or before is None else before + satoshi
-    return amounts
+    return {asset_id: None if (amount or 0) > MAX_SATOSHI else amount for asset_id, amount in amounts.items()}
 
 
 def _owners(db: Connection, scripts: Collection[bytes]) -> dict[bytes, tuple[int, int]]:

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from amp0.elements.hashes import Txid
+from amp0.elements.transaction import MAX_SATOSHI
 from amp0.server.ledger.units import GONE, Unit
 from amp0.server.store.asset_schema import asset_outputs, asset_txs, assets
 
@@ -61,7 +62,11 @@ def _settle(db: Connection, txid: Txid) -> set[Txid]:
         if not held and move.kind == "transfer":
             db.execute(_txs.delete().where(here))
             continue
-        burned = sum(row.satoshi or 0 for row in made if row.asset == move.asset and row.is_burnt and not row.is_token)
+        # What is open cannot add up to more (consensus); what was hidden may, and then shows as unaccounted.
+        burned = min(
+            MAX_SATOSHI,
+            sum(row.satoshi or 0 for row in made if row.asset == move.asset and row.is_burnt and not row.is_token),
+        )
         if burned != move.burned:
             kind = "burn" if move.kind == "transfer" else move.kind
             db.execute(_txs.update().where(here).values(burned=burned, kind=kind))
