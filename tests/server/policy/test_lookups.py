@@ -7,13 +7,13 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from amp0.server.policy import book, limits, lookups
+from amp0.server.policy import book, limits, lookups, outlook
 from amp0.server.store.composed import Query, _compose
 from amp0.server.store.engine import Store
 
 QUERIES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": query
-    for module in (book, limits, lookups)
+    for module in (book, limits, lookups, outlook)
     for name, query in vars(module).items()
     if isinstance(query, Query)
 }

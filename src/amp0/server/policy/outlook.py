@@ -15,7 +15,7 @@ Reads, and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -23,15 +23,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from amp0.elements.hashes import Txid
-from amp0.elements.transaction import OutPoint
-from amp0.server.ledger.units import GONE, MEMPOOL, PROMISED
+from amp0.elements.transaction import OutPoint, Transaction
+from amp0.server.ledger.units import CONFIRMED, GONE, MEMPOOL, PROMISED
 from amp0.server.policy.lookups import some
-from amp0.server.store import schema
+from amp0.server.store import outpoints, schema
 from amp0.server.store.asset_schema import asset_moves, asset_outputs, asset_txs
-from amp0.server.store.composed import Query, among
+from amp0.server.store.composed import Query, among, at
 
 FINAL_DEPTH = 2
 """Blocks after which Liquid is final."""
+_CHUNK = 256
 
 _outs, _txs, _moves = asset_outputs, asset_txs, asset_moves
 _signed, _ins = schema.cosigned, schema.cosigned_inputs
@@ -74,6 +75,28 @@ _INPUTS = Query(
     .join(_claims, (_claims.c.prev_txid == _ins.c.prev_txid) & (_claims.c.prev_vout == _ins.c.prev_vout), isouter=True)
     .where(_ins.c.txid.in_(among("txids")), _ins.c.account_id.is_not(None))
 )
+_seen = schema.transactions
+_RAW = Query(sa.select(_seen.c.txid, _seen.c.raw).where(_seen.c.txid.in_(among("txids"))))
+# Coins of an account, and units of whoever it was, that a block gave to somebody for good.
+_TAKEN = Query(
+    sa.union_all(
+        sa.select(_coins.c.txid, _coins.c.vout, _coins.c.spent_by).where(
+            outpoints.is_one_of(_coins.c.txid, _coins.c.vout), _coins.c.spent_height <= _TIP - FINAL_DEPTH + 1
+        ),
+        sa.select(_outs.c.txid, _outs.c.vout, _outs.c.spent_by).where(
+            outpoints.is_one_of(_outs.c.txid, _outs.c.vout),
+            _outs.c.spent_state == CONFIRMED,
+            _outs.c.spent_height <= _TIP - FINAL_DEPTH + 1,
+        ),
+    )
+)
+_LEFT = Query(
+    sa.select(_moves.c.txid, _moves.c.account_id, _moves.c.satoshi).where(
+        _moves.c.asset == sa.bindparam("asset"),
+        _moves.c.txid.in_(among("txids")),
+        _moves.c.account_id.in_(among("accounts")),
+    )
+)
 _MOVED = Query(
     sa.union_all(
         sa.select(_outs.c.txid.label("by"), _outs.c.account_id, _outs.c.satoshi).where(
@@ -99,8 +122,13 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What replaced transactions would take from a holder, give to them, and burn of theirs, beyond what counts."""
+    """What replaced transactions would take from a holder, give to them, and burn of theirs, beyond what counts.
 
+    ``sent`` is what would leave them, as it was written down when it was signed; ``loss`` is what they would have less
+    of what the ledger knows that they hold. The two differ while nobody has told what a coin holds.
+    """
+
+    sent: int = 0
     loss: int = 0
     gain: int = 0
     burned: int = 0
@@ -140,6 +168,8 @@ class _Fate:
     parents: dict[bytes, set[bytes]] = field(default_factory=dict)
     lost: set[bytes] = field(default_factory=set)
     """Of which a coin is finally spent otherwise."""
+    lost_parents: set[bytes] = field(default_factory=set)
+    """The same, of parents that were not signed here."""
 
     @classmethod
     def of(cls, db: Connection, txids: Iterable[bytes]) -> Self:
@@ -159,16 +189,34 @@ class _Fate:
                     waiting |= {parent} - seen
                 elif row.is_final and row.spent_by not in (None, txid):
                     fate.lost.add(txid)
+        elsewhere = set[bytes]().union(*fate.parents.values()) - fate.coins.keys()
+        fate.lost_parents.update(_lost(db, elsewhere))
         return fate
 
     def dead(self) -> set[bytes]:
         """Those that cannot confirm: a coin of theirs is spent otherwise, or will never be."""
-        dead = set(self.lost)
-        # A parent that was not signed here is gone because it cannot confirm itself.
-        dead |= {txid for txid, gone in self.parents.items() if gone - self.coins.keys()}
+        dead = self.lost | self.lost_parents
         while more := {txid for txid, gone in self.parents.items() if gone & dead} - dead:
             dead |= more
         return dead
+
+
+def _lost(db: Connection, txids: Collection[bytes]) -> set[bytes]:
+    """Those of the transactions, signed elsewhere, of which a coin is known to be finally spent otherwise.
+
+    That one of them is in neither block nor mempool says nothing: whoever has it may send it again, and has it for a
+    reason if something signed here waits for it.
+    """
+    inputs = {
+        bytes(row.txid): [txin.prevout for txin in Transaction.from_bytes(row.raw).vin]
+        for row in (_RAW(db, txids=sorted(txids)) if txids else ())
+    }
+    prevouts = sorted({prevout for spent in inputs.values() for prevout in spent})
+    taken: dict[OutPoint, set[bytes]] = {}
+    for i in range(0, len(prevouts), _CHUNK):
+        for row in _TAKEN(db, **at(prevouts[i : i + _CHUNK])):
+            taken.setdefault(OutPoint(Txid(row.txid), row.vout), set()).add(bytes(row.spent_by))
+    return {txid for txid, spent in inputs.items() if any(taken.get(prevout, set()) - {txid} for prevout in spent)}
 
 
 def of_replaced(
@@ -177,21 +225,31 @@ def of_replaced(
     """Holder → what those transactions would do to them at the worst, beyond what counts already."""
     if not transactions or not accounts:
         return {}
+    values = {"asset": asset, "accounts": sorted(accounts), "txids": [one.txid for one in transactions]}
     net: dict[str, dict[bytes, int]] = {}
-    for row in _MOVED(db, asset=asset, accounts=sorted(accounts), txids=[one.txid for one in transactions]):
+    for row in _MOVED(db, **values):
         of_holder = net.setdefault(accounts[row.account_id], {})
         of_holder[bytes(row.by)] = of_holder.get(bytes(row.by), 0) + int(row.satoshi)
+    left: dict[str, dict[bytes, int]] = {}
+    for row in _LEFT(db, **values):
+        of_holder = left.setdefault(accounts[row.account_id], {})
+        of_holder[bytes(row.txid)] = of_holder.get(bytes(row.txid), 0) + int(row.satoshi)
     groups = _exclusive(transactions)
-    return {
-        holder: Outlook(
-            loss=_beyond([[(-of.get(one.txid, 0), one.counts) for one in group] for group in groups]),
-            gain=_beyond([[(of.get(one.txid, 0), one.counts) for one in group] for group in groups]),
-            burned=_beyond(
-                [[(one.burned if of.get(one.txid, 0) < 0 else 0, one.counts) for one in group] for group in groups]
-            ),
-        )
-        for holder, of in net.items()
-    }
+    return {holder: _outlook(groups, net.get(holder, {}), left.get(holder, {})) for holder in net.keys() | left.keys()}
+
+
+def _outlook(groups: Sequence[Sequence[Replaced]], net: Mapping[bytes, int], left: Mapping[bytes, int]) -> Outlook:
+    """Of one holder: ``net`` is what each transaction gives them by the ledger, ``left`` what was written down."""
+
+    def beyond(of: Callable[[Replaced], int]) -> int:
+        return _beyond([[(of(one), one.counts) for one in group] for group in groups])
+
+    return Outlook(
+        sent=beyond(lambda one: left.get(one.txid, 0)),
+        loss=beyond(lambda one: max(-net.get(one.txid, 0), 0 if one.counts else left.get(one.txid, 0))),
+        gain=beyond(lambda one: net.get(one.txid, 0)),
+        burned=beyond(lambda one: one.burned if left.get(one.txid, 0) else 0),
+    )
 
 
 def _beyond(groups: Sequence[Sequence[tuple[int, bool]]]) -> int:
