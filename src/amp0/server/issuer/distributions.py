@@ -25,9 +25,11 @@ from amp0.server.issuer.endpoint import Endpoint, Runs
 from amp0.server.issuer.proofs import Paid, Payee
 from amp0.server.issuer.refusals import NothingHere, OperationRefused
 from amp0.server.ledger import book
+from amp0.server.ledger.units import GONE
+from amp0.server.policy.payouts import Payouts
 from amp0.server.refusal import Refusal
 from amp0.server.store import schema
-from amp0.server.store.asset_schema import assignments, distributions
+from amp0.server.store.asset_schema import asset_outputs, assignments, distributions
 
 MOST_PAYMENTS = 70
 """Assignments in one distribution. Each payment weighs 4,780 units, nearly all of it the range proof, and nodes relay
@@ -143,14 +145,16 @@ def create(call: Call, body: None) -> wire.DistributeFile:
     rows = _ready(call, asset)
     if not rows:
         raise OperationRefused("There is nothing to distribute: no assignment is ready, vested and in no distribution")
-    is_restricted = asset.transfer_restricted and bool(assets.requirements(call.db, asset.id))
+    check = _Check(call, asset)
     left_out: list[str] = []
     payees: list[tuple[Payee, int]] = []
-    for row in rows:
+    for number, row in enumerate(rows):
         if len(payees) == MOST_PAYMENTS:
             break
+        if number % MOST_PAYMENTS == 0:
+            check.prepare(rows[number : number + MOST_PAYMENTS])
         try:
-            payees.append(_payee(call, asset, row, is_restricted=is_restricted))
+            payees.append(_payee(call, row, check))
         except Refusal as refused:
             left_out.append(f"user {row.user_id} cannot be paid: {refused}")
     if not payees:
@@ -196,17 +200,70 @@ def _ready(call: Call, asset: AssetRow) -> Sequence[sa.Row[int, int, int]]:
     return call.db.execute(query).all()
 
 
-def _payee(call: Call, asset: AssetRow, row: sa.Row[int, int, int], *, is_restricted: bool) -> tuple[Payee, int]:
+def _payee(call: Call, row: sa.Row[int, int, int], check: _Check) -> tuple[Payee, int]:
     """Whom an assignment pays and at which account. Raises a refusal that says why that cannot be."""
-    user = holders.find(call, row.user_id)
-    if user.is_frozen:
-        raise OperationRefused("they are frozen")
-    if is_restricted and not holders.meets(call.db, user.id, asset.id):
-        raise OperationRefused("they are not in every category that a holder of this asset has to be in")
-    if user.default_account is None:
-        raise OperationRefused("they have no GAID yet")
-    address = gaids.fresh_address(call, user.default_account)
-    return Payee(row.id, address.script, str(address), row.satoshi), user.default_account
+    account = check.account(row)
+    address = gaids.fresh_address(call, account)
+    check.count(account, row.satoshi)
+    return Payee(row.id, address.script, str(address), row.satoshi), account
+
+
+class _Check:
+    """Who may be paid now: the register, the asset's categories, and the rules that its issuer set."""
+
+    def __init__(self, call: Call, asset: AssetRow) -> None:
+        self._call, self._asset = call, asset
+        self._is_restricted = asset.transfer_restricted and bool(assets.requirements(call.db, asset.id))
+        self._rules = Payouts(call.db, asset.id, call.desk.now())
+        if self._rules.have_rules:
+            promised = _promised(call.db, asset.id)
+            self._rules.look_up({account for account, _ in promised})
+            self._rules.expect(promised)
+
+    def prepare(self, rows: Sequence[sa.Row[int, int, int]]) -> None:
+        """Look up what the rules ask of these assignments, together."""
+        if self._rules.have_rules:
+            self._rules.look_up(holders.default_accounts(self._call.db, {row.user_id for row in rows}))
+
+    def account(self, row: sa.Row[int, int, int]) -> int:
+        """The account that an assignment pays. Raises :class:`OperationRefused`."""
+        user = holders.find(self._call, row.user_id)
+        if user.is_frozen:
+            raise OperationRefused("they are frozen")
+        if self._is_restricted and not holders.meets(self._call.db, user.id, self._asset.id):
+            raise OperationRefused("they are not in every category that a holder of this asset has to be in")
+        if user.default_account is None:
+            raise OperationRefused("they have no GAID yet")
+        if self._rules.have_rules and (reasons := self._rules.against(user.default_account, row.satoshi)):
+            raise OperationRefused("; ".join(dict.fromkeys(reason.text for reason in reasons)))
+        return user.default_account
+
+    def count(self, account: int, satoshi: int) -> None:
+        """What is paid now counts for those that follow."""
+        self._rules.expect([(account, satoshi)] if self._rules.have_rules else ())
+
+
+def _promised(db: Connection, asset: int) -> list[tuple[int, int]]:
+    """Account and satoshi of what unconfirmed distributions pay, as far as the ledger does not know that it was paid.
+
+    What is on the chain and sealed still counts as well: nothing is paid to whom nobody knows the holding of, where a
+    rule asks for it.
+    """
+    columns, outs = assignments.c, asset_outputs.c
+    is_known = sa.exists().where(
+        outs.asset == columns.asset,
+        outs.is_token == 0,
+        outs.account_id == columns.account_id,
+        outs.script_pubkey == columns.receiving_script,
+        outs.satoshi > 0,
+        outs.state != GONE,
+    )
+    query = (
+        sa.select(columns.account_id, columns.satoshi)
+        .join(distributions, distributions.c.id == columns.distribution_id)
+        .where(distributions.c.asset == asset, distributions.c.state == UNCONFIRMED, ~is_known)
+    )
+    return [(row.account_id, row.satoshi) for row in db.execute(query)]
 
 
 def _few(texts: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ never somebody else's. Owns the tables ``registered_users`` and ``user_gaids``.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +125,12 @@ def default_account(db: Connection, user_id: int) -> int | None:
     """The account (row number) that distributions to a user pay; None while there is none."""
     found: int | None = db.execute(_DEFAULT, {"user": user_id}).scalar_one_or_none()
     return found
+
+
+def default_accounts(db: Connection, user_ids: Iterable[int]) -> list[int]:
+    """Those accounts of some users, as far as they have one."""
+    ids = _user_gaids.c.user_id.in_(sorted(user_ids))
+    return list(db.execute(sa.select(_user_gaids.c.account_id).where(ids, _IS_DEFAULT)).scalars())
 
 
 def categories_of(db: Connection, user_id: int) -> list[int]:

@@ -32,8 +32,13 @@ class Verdict:
 
 def decide(transfer: Transfer, rules: Sequence[Rule]) -> Verdict:
     """Judge one transfer by the rules that always hold and by those of its asset."""
-    found = [one for rule in (*ALWAYS, *rules) for one in _ask(rule, transfer)]
+    found = objections(transfer, (*ALWAYS, *rules))
     return Verdict(tuple(dict.fromkeys(one for one in found if not _is_waived(one, transfer, rules))))
+
+
+def objections(transfer: Transfer, rules: Sequence[Rule]) -> list[Reason]:
+    """What these rules alone have against a transfer, each by itself."""
+    return [one for rule in rules for one in _ask(rule, transfer)]
 
 
 def _ask(rule: Rule, transfer: Transfer) -> Iterator[Reason]:

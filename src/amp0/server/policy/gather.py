@@ -224,18 +224,32 @@ def _holders(
     scene: _Scene, asset: Asset, people: _People, parties: Mapping[str, Party], needs: Needs
 ) -> tuple[dict[str, Holder], frozenset[bytes]]:
     """The holders, and the transactions, signed earlier, that this one excludes."""
-    db, without = scene.db, scene.rivals
     holders = {key: Holder(key, party.user_id, is_frozen=people.is_frozen(party)) for key, party in parties.items()}
+    everybody = _everybody(people, parties)
+    return known_of(scene.db, asset, holders, everybody, needs, scene.now, scene.prevouts, scene.rivals)
+
+
+def known_of(
+    db: Connection,
+    asset: Asset,
+    holders: Mapping[str, Holder],
+    parties: Collection[Party],
+    needs: Needs,
+    now: int,
+    prevouts: Sequence[OutPoint] = (),
+    without: frozenset[bytes] = frozenset(),
+) -> tuple[dict[str, Holder], frozenset[bytes]]:
+    """Holders (of these ``parties``) with what the rules need to know of them, for a spend of ``prevouts`` beside which
+    the transactions ``without`` cannot confirm; and all that cannot."""
     if not holders or needs == Needs():
-        return holders, without
-    accounts = lookups.holders_accounts(db, asset.issuer_id, _everybody(people, parties))
-    ghosts, excluded = outlook.replaced(db, asset.id, accounts, scene.prevouts, without)
+        return dict(holders), without
+    accounts = lookups.holders_accounts(db, asset.issuer_id, parties)
+    ghosts, excluded = outlook.replaced(db, asset.id, accounts, prevouts, without)
     would = outlook.of_replaced(db, asset.id, accounts, ghosts)
     balances = lookups.balances(db, asset.id, accounts, without) if needs.balances else {}
     unsettled = outlook.unsettled(db, asset.id, accounts, without) if needs.balances else {}
     sent = {
-        seconds: limits.sent_within(db, asset.id, accounts, seconds, scene.now, without)
-        for seconds in sorted(needs.sent)
+        seconds: limits.sent_within(db, asset.id, accounts, seconds, now, without) for seconds in sorted(needs.sent)
     }
     burned = {since: limits.burned_since(db, asset.id, accounts, since, without) for since in sorted(needs.burned)}
     nothing, quiet = lookups.Holding(), outlook.Outlook()
@@ -246,7 +260,7 @@ def _holders(
             is_sealed=balances.get(key, nothing).is_sealed,
             uncertain=unsettled.get(key, (0, 0))[0] + would.get(key, quiet).loss,
             possible=unsettled.get(key, (0, 0))[1] + would.get(key, quiet).gain,
-            sent_within={seconds: of.get(key, 0) + would.get(key, quiet).sent for seconds, of in sent.items()},
+            sent_within={seconds: of.get(key, 0) + would.get(key, quiet).loss for seconds, of in sent.items()},
             burned_since={since: of.get(key, 0) + would.get(key, quiet).burned for since, of in burned.items()},
         )
         for key, holder in holders.items()
