@@ -195,7 +195,7 @@ class UserEdit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name | None = None
 
 
-class User(Struct, frozen=True, kw_only=True):
+class User(Struct, frozen=True, kw_only=True, gc=False):
     """A registered user. ``GAID`` is the default one, which distributions pay to; a frozen user neither sends nor
     receives; ``creator`` is the issuer's or the manager's id."""
 

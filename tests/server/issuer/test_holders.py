@@ -216,6 +216,27 @@ def test_lists_do_not_ask_once_for_each_user(office: Office, acme: Api) -> None:
     assert counts[0] == counts[1]
 
 
+def test_a_list_shows_each_user_as_they_are_shown_alone(office: Office, acme: Api) -> None:
+    """The list is read in one go, and not the way of a single user."""
+    account, other, third = office.account("one"), office.account("two"), office.account("three")
+    add(acme, name="One", GAID=account.gaid, is_company=True)
+    second = add(acme, name="Two")
+    deleted = add(acme, name="Gone", GAID=third.gaid)
+    add(office.issuer("rival"), name="Of somebody else", GAID=account.gaid)
+    categories = [acme.ok("post", "/categories/add", {"name": name}, status=201)["id"] for name in ("b", "a", "c")]
+    for category in reversed(categories):
+        acme.ok("put", f"/categories/{category}/registered_users/{second}/add")
+    acme.ok("post", f"/registered_users/{second}/gaids/add", other.gaid)
+    acme.ok("put", f"/registered_users/{second}/freeze")
+    acme.ok("delete", f"/registered_users/{deleted}/delete", status=204)
+    listed = acme.ok("get", "/registered_users")
+    assert [(one["name"], one["GAID"], one["is_frozen"], one["categories"]) for one in listed] == [
+        ("One", account.gaid, False, []),
+        ("Two", other.gaid, True, categories),
+    ]
+    assert listed == [acme.ok("get", f"/registered_users/{one['id']}") for one in listed]
+
+
 def test_summary_is_an_object_for_one_asset_and_a_list_otherwise(office: Office, acme: Api) -> None:
     asset, other = office.asset(acme), office.asset(acme)
     user, stranger = add(acme), add(acme)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -412,6 +412,36 @@ def test_operations_run_in_threads_of_their_kind(office: Office, runs: Runs, pre
     ((name, outside),) = seen
     assert name.startswith(prefix)
     assert outside == (runs in (Runs.OUTSIDE, Runs.SLOW))
+
+
+@pytest.mark.parametrize("count", [0, 1, 1999, 2000, 2001, 4000, 4001])
+def test_a_long_list_is_the_same_in_pieces(office: Office, count: int) -> None:
+    rows = [{"number": i, "text": "[,]"} for i in range(count)]
+    answer = with_endpoint(office, lambda _call, _body: rows).post("/probe")
+    assert answer.content == msgspec.json.encode(rows)
+    assert answer.headers["content-length"] == str(len(answer.content))
+
+
+def test_a_long_answer_leaves_in_pieces(office: Office) -> None:
+    """Handed to the socket in one go, the register of a hundred thousand would keep the event loop from all others."""
+    sent: list[dict[str, Any]] = []
+    text = "x" * 1_000_000
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
+
+    with_endpoint(office, lambda _call, _body: text)
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/api/probe", "query_string": b""}
+    scope |= {"headers": [(b"host", b"localhost")], "client": None, "scheme": "http", "root_path": ""}
+    office._runner.run(office.app(scope, receive, send))
+    start, *pieces = sent
+    assert (b"content-length", str(len(text) + 2).encode()) in start["headers"]
+    assert b"".join(piece["body"] for piece in pieces) == msgspec.json.encode(text)
+    assert [piece["more_body"] for piece in pieces] == [True] * (len(pieces) - 1) + [False]
+    assert max(len(piece["body"]) for piece in pieces) <= 256 * 1024
 
 
 def test_those_who_come_too_often_are_told_for_how_long(office: Office) -> None:
