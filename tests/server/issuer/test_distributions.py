@@ -302,8 +302,8 @@ def test_i03_a_foreign_transaction(desk: TreasuryDesk, two: dict[str, Any]) -> N
     assert "does not pay" in refused(desk, two, desk.confirm(desk.issuance, payments=0, change=False))
     for txid in ("00" * 32, "ff" * 32):
         assert "in no block" in refused(desk, two, {"tx_data": {"txid": txid, "details": []}})
-    for txid in ("zz" * 32, "00", 5, None, "00" * 33):
-        desk.api.refused("post", desk.confirm_path(two), {"tx_data": {"txid": txid, "details": []}})
+    for no_txid in ("zz" * 32, "00", 5, None, "00" * 33):
+        desk.api.refused("post", desk.confirm_path(two), {"tx_data": {"txid": no_txid, "details": []}})
 
 
 def test_i03_somebody_else_is_paid_as_well(desk: TreasuryDesk, two: dict[str, Any]) -> None:
@@ -401,3 +401,63 @@ def test_what_was_sent_cannot_be_cancelled(desk: TreasuryDesk, two: dict[str, An
     desk.mine()
     desk.api.ok("post", desk.confirm_path(two), desk.confirm(sent, payments=2))
     assert "cannot be taken back" in desk.api.refused("delete", f"{one}/cancel")["Error"]
+
+
+def test_what_was_sent_and_dropped_cannot_be_cancelled_while_it_may_come_back(
+    desk: TreasuryDesk, two: dict[str, Any]
+) -> None:
+    """Nodes forget transactions, and whoever has one sends it again: its assignments would be paid twice."""
+    one = f"{desk.path}/distributions/{two['distribution_uuid']}"
+    sent = desk.pay(two)
+    desk.unconfirmed(sent.tx)
+    gone(desk, sent)
+    assert f"was sent with {sent.txid}, which is in no block" in desk.api.refused("delete", f"{one}/cancel")["Error"]
+    # A rival is not final in its first block.
+    rival = desk.spend([to(STRANGER, desk.asset_id, 1)])
+    desk.mine(rival.tx)
+    assert "may come back" in desk.api.refused("delete", f"{one}/cancel")["Error"]
+    desk.mine()
+    desk.api.ok("delete", f"{one}/cancel")
+
+
+def test_what_was_sent_from_change_that_never_came_can_be_cancelled(desk: TreasuryDesk, two: dict[str, Any]) -> None:
+    parent = desk.spend([to(STRANGER, desk.asset_id, 1)])
+    sent = desk.pay(two, desk.held(parent, 1))
+    desk.unconfirmed(parent.tx)
+    desk.unconfirmed(sent.tx)
+    rival = desk.spend([to(STRANGER, desk.asset_id, 2)])
+    desk.mine(rival.tx)
+    one = f"{desk.path}/distributions/{two['distribution_uuid']}"
+    assert "may come back" in desk.api.refused("delete", f"{one}/cancel")["Error"]
+    desk.mine()
+    desk.api.ok("delete", f"{one}/cancel")
+
+
+def test_a_reorganised_payment_cannot_be_cancelled(desk: TreasuryDesk, two: dict[str, Any]) -> None:
+    one = f"{desk.path}/distributions/{two['distribution_uuid']}"
+    sent = desk.pay(two)
+    desk.mine(sent.tx)
+    desk.unmine()
+    assert f"was sent with {sent.txid}:" in desk.api.refused("delete", f"{one}/cancel")["Error"]
+    gone(desk, sent)
+    assert "may come back" in desk.api.refused("delete", f"{one}/cancel")["Error"]
+
+
+def test_a_holder_cannot_keep_a_distribution_from_being_cancelled(desk: TreasuryDesk, two: dict[str, Any]) -> None:
+    """They know where they are to be paid, and may pay themselves there: with other assets, and with what they have."""
+    desk.assign(desk.holder("dave")[0], 1_000)
+    file = desk.distribution()
+    sent = desk.pay(file)
+    desk.mine(sent.tx)
+    desk.mine()
+    desk.api.ok("post", desk.confirm_path(file), desk.confirm(sent, payments=1))
+    script = Address(next(iter(two["map_address_amount"]))).script
+    desk.mine(send([coin(LBTC, 5)], [to(script, LBTC, 5)]).tx)
+    desk.mine(desk.spend([to(script, desk.asset_id, 1_000)], desk.held(sent, 0)).tx)
+    desk.api.ok("delete", f"{desk.path}/distributions/{two['distribution_uuid']}/cancel")
+
+
+def gone(desk: TreasuryDesk, sent: Any) -> None:
+    """A transaction is in neither mempool nor block any more."""
+    with desk.office.transaction() as db:
+        chainindex.mark_gone(db, [sent.tx.txid()], desk.office.clock.now)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -17,7 +18,7 @@ from sqlalchemy.engine import Connection
 from amp0.elements.address import Address
 from amp0.elements.confidential import Opening
 from amp0.elements.hashes import Txid
-from amp0.elements.transaction import Transaction
+from amp0.elements.transaction import OutPoint, Transaction
 from amp0.errors import InvalidAddress
 from amp0.server import chainindex
 from amp0.server.issuer import principals
@@ -26,6 +27,8 @@ from amp0.server.issuer.desk import Call, Desk
 from amp0.server.issuer.proofs import Pair
 from amp0.server.issuer.refusals import OperationRefused
 from amp0.server.ledger import book
+from amp0.server.ledger.units import GONE
+from amp0.server.policy.outlook import FINAL_DEPTH
 from amp0.server.store import schema
 from amp0.server.store.asset_schema import burns, distributions, reissuances, treasury_addresses
 
@@ -116,6 +119,43 @@ def require_unused(db: Connection, txid: Txid, *, but: sa.Table) -> None:
             continue
         if db.execute(sa.select(table.c.txid).where(table.c.txid == bytes(txid)).limit(1)).first() is not None:
             raise OperationRefused(f"{txid} was already confirmed as {what}; a transaction counts once")
+
+
+def treasury_inputs(db: Connection, asset: AssetRow, txid: Txid) -> list[OutPoint] | None:
+    """The inputs of a transaction that hold the asset, or may; None where all of them are a holder's."""
+    rows = _spent(db, asset, txid)
+    if rows and all(row.account_id is not None for row in rows):
+        return None
+    return sorted({OutPoint(Txid(row.txid), row.vout) for row in rows})
+
+
+def can_return(db: Connection, asset: AssetRow, txid: Txid) -> bool:
+    """Whether a transaction that the chain does not have may still confirm: nothing that it spends of the asset, nor
+    what that was made from, is finally spent otherwise."""
+    tip = chainindex.tip(db)
+    deepest = 0 if tip is None else tip.height - FINAL_DEPTH + 1
+    waiting, seen = [txid], {txid}
+    while waiting:
+        child = waiting.pop()
+        for row in _spent(db, asset, child):
+            if (
+                row.spent_by not in (None, bytes(child))
+                and row.spent_height is not None
+                and row.spent_height <= deepest
+            ):
+                return False
+            parent = Txid(row.txid)
+            if row.state == GONE and parent not in seen:
+                seen.add(parent)
+                waiting.append(parent)
+    return True
+
+
+def _spent(db: Connection, asset: AssetRow, txid: Txid) -> list[sa.Row[Any]]:
+    """The ledger's rows of a transaction's inputs, of one asset and its token."""
+    seen = sighting(db, txid)
+    rows = [] if seen is None else book.outputs_at(db, [txin.prevout for txin in seen.tx.vin])
+    return [row for row in rows if row.asset == asset.id]
 
 
 def require_treasury(db: Connection, asset: AssetRow, tx: Transaction) -> None:

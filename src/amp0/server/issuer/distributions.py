@@ -26,10 +26,11 @@ from amp0.server.issuer.proofs import Paid, Payee
 from amp0.server.issuer.refusals import NothingHere, OperationRefused
 from amp0.server.ledger import book
 from amp0.server.ledger.units import GONE
+from amp0.server.policy.outlook import FINAL_DEPTH
 from amp0.server.policy.payouts import Payouts
 from amp0.server.refusal import Refusal
 from amp0.server.store import schema
-from amp0.server.store.asset_schema import asset_outputs, assignments, distributions
+from amp0.server.store.asset_schema import asset_outputs, asset_txs, assignments, distributions
 
 MOST_PAYMENTS = 70
 """Assignments in one distribution. Each payment weighs 4,780 units, nearly all of it the range proof, and nodes relay
@@ -341,11 +342,7 @@ def cancel(call: Call, body: None) -> wire.Nothing:
         raise OperationRefused(f"Distribution {asked.uuid} is confirmed: what was paid cannot be taken back")
     if asked.state == CANCELLED:
         return wire.Nothing()
-    txid = _payment(call.db, asked.payees)
-    if txid is not None:
-        raise OperationRefused(
-            f"Distribution {asked.uuid} was sent with {txid}: confirm it; paying it again would pay twice"
-        )
+    _require_unsent(call.db, asset, asked)
     call.db.execute(
         assignments.update()
         .where(assignments.c.distribution_id == asked.id)
@@ -356,20 +353,49 @@ def cancel(call: Call, body: None) -> wire.Nothing:
     return wire.Nothing()
 
 
-def _payment(db: Connection, payees: Sequence[Payee]) -> Txid | None:
-    """A transaction of mempool or block that pays one of the addresses, if there is any."""
-    outputs, addresses = schema.outputs, schema.addresses
-    query = (
-        sa.select(outputs.c.txid)
-        .join(
-            addresses,
-            sa.and_(addresses.c.account_id == outputs.c.account_id, addresses.c.pointer == outputs.c.pointer),
+def _require_unsent(db: Connection, asset: AssetRow, asked: Asked) -> None:
+    """Refuse a distribution whose payment is on its way, or may come back: who is paid again is paid twice."""
+    for txid, is_here in _payments(db, asset, asked).items():
+        inputs = confirming.treasury_inputs(db, asset, txid)
+        if inputs is None:
+            # A holder knows the address too. What they move there themselves is no payment of the treasury.
+            continue
+        if is_here:
+            raise OperationRefused(
+                f"Distribution {asked.uuid} was sent with {txid}: confirm it; paying it again would pay twice"
+            )
+        if confirming.can_return(db, asset, txid):
+            such_as = "".join(f" ({one.txid()}:{one.vout()})" for one in inputs[:1])
+            raise OperationRefused(
+                f"Distribution {asked.uuid} was sent with {txid}, which is in no block and no mempool now and may come "
+                f"back: send it again and confirm it; or spend an input of it{such_as} otherwise, and cancel when that "
+                f"is {FINAL_DEPTH} blocks deep"
+            )
+
+
+def _payments(db: Connection, asset: AssetRow, asked: Asked) -> dict[Txid, bool]:
+    """Transactions that may pay the asset to one of the addresses, or might have; and whether the chain has them."""
+    outs, outputs, addresses = asset_outputs, schema.outputs, schema.addresses
+    here = assignments.c.distribution_id == asked.id
+    rows = db.execute(
+        sa.select(outs.c.txid, outs.c.state != GONE)
+        .join(assignments, (assignments.c.account_id == outs.c.account_id) & (assignments.c.asset == outs.c.asset))
+        .where(here, outs.c.asset == asset.id, outs.c.is_token == 0)
+        .where(outs.c.script_pubkey == assignments.c.receiving_script)
+        # Where the ledger follows no outputs any more, it still knows what may have moved the asset.
+        .union(
+            sa.select(outputs.c.txid, sa.true())
+            .join(
+                addresses, (addresses.c.account_id == outputs.c.account_id) & (addresses.c.pointer == outputs.c.pointer)
+            )
+            .join(asset_txs, (asset_txs.c.txid == outputs.c.txid) & (asset_txs.c.asset == asset.id))
+            .where(addresses.c.script_pubkey.in_([payee.script for payee in asked.payees]))
         )
-        .where(addresses.c.script_pubkey.in_([payee.script for payee in payees]))
-        .limit(1)
     )
-    row = db.execute(query).first()
-    return None if row is None else Txid(row.txid)
+    found: dict[Txid, bool] = {}
+    for txid, is_here in rows:
+        found[Txid(txid)] = bool(is_here) or found.get(Txid(txid), False)
+    return found
 
 
 _ALL = "/assets/{asset_uuid}/distributions"
