@@ -71,12 +71,20 @@ def in_world(
     monotonic: Callable[[], float] | None = None,
     **settings: Any,
 ) -> None:
-    """Play a scene against a server of its own. Without ``channels`` every message lands in ``World.outbox``."""
+    """Play a scene against a server of its own. Without ``channels`` every message lands in ``World.outbox``.
+
+    The server does nothing by itself: on a busy machine it would amid some scenes, and not in others.
+    """
 
     async def play() -> None:
         source, clock = chain or FakeChain(), Clock()
         outbox = Outbox(clock)
-        chosen: dict[str, Any] = {"poll_seconds": 3600.0, "mempool_grace_seconds": 5.0, "database_url": url}
+        chosen: dict[str, Any] = {
+            "poll_seconds": 3600.0,
+            "upkeep_seconds": 3600.0,
+            "mempool_grace_seconds": 5.0,
+            "database_url": url,
+        }
         server = build(
             Settings(**{**chosen, **settings}),
             keys=ServiceKeys.test_key(),

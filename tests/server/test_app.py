@@ -26,6 +26,7 @@ from amp0.server.app import Server, build
 from amp0.server.keys import KEY_FILE, ServiceKeys
 from amp0.server.settings import Listener, Settings
 from amp0.server.uvicorn_limits import MAX_FRAGMENTS
+from tests.patience import PATIENCE, soon
 
 from .chain import FakeChain
 
@@ -38,7 +39,11 @@ def listening(scene: Callable[[Server, str], Coroutine[Any, Any, None]], **setti
 
     async def play() -> None:
         chain = FakeChain()
-        chosen: dict[str, Any] = {"listen": (Listener("127.0.0.1", 0),), "poll_seconds": 3600.0}
+        chosen: dict[str, Any] = {
+            "listen": (Listener("127.0.0.1", 0),),
+            "poll_seconds": 3600.0,
+            "upkeep_seconds": 3600.0,
+        }
         server = build(Settings(**{**chosen, **settings}), keys=ServiceKeys.test_key(), chain_client=chain.client())
         await server.start()
         try:
@@ -52,7 +57,7 @@ def listening(scene: Callable[[Server, str], Coroutine[Any, Any, None]], **setti
 
 async def closed_with(socket: ClientConnection) -> int | None:
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 await socket.recv()
     except websockets.ConnectionClosed:
@@ -156,7 +161,7 @@ def test_a03_strange_subprotocol_headers_harm_nobody(header: str) -> None:
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Protocol: " + header.encode("latin-1") + b"\r\n\r\n"
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             first = await reader.readline()
         if header.startswith("wamp.2.json, "):
             assert first.startswith(b"HTTP/1.1 101")
@@ -240,10 +245,8 @@ def test_a_peer_that_leaves_amid_a_long_answer_is_forgotten() -> None:
             assert not sending.done()
             socket.transport.abort()
             with pytest.raises(WebSocketDisconnect):
-                await asyncio.wait_for(sending, 5)
-        async with asyncio.timeout(5):
-            while server.hub.connections:
-                await asyncio.sleep(0.01)
+                await asyncio.wait_for(sending, PATIENCE)
+        await soon(lambda: not server.hub.connections)
 
     listening(scene)
 
@@ -263,6 +266,25 @@ def test_shutdown_closes_open_sockets() -> None:
         await server.stop()
 
     asyncio.run(play())
+
+
+def test_what_is_due_is_done_without_being_asked_for() -> None:
+    async def scene(server: Server, url: str) -> None:
+        swept, kept = server.hub.sweep, server.upkeep.run
+        done: list[str] = []
+
+        async def sweep() -> None:
+            done.append("sweep")
+            await swept()
+
+        def run() -> None:
+            done.append("upkeep")
+            kept()
+
+        server.hub.sweep, server.upkeep.run = sweep, run  # type: ignore[method-assign]
+        await soon(lambda: done[:4] == ["sweep", "upkeep"] * 2)
+
+    listening(scene, upkeep_seconds=0.01)
 
 
 # --- keys, folder, store -------------------------------------------------------------------------------------------

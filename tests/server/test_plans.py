@@ -25,13 +25,6 @@ from .chain import payment
 from .talking import Client, Wallet, World
 from .test_watcher import STRANGER, own, poll, scene_with_account
 
-
-@pytest.fixture(autouse=True)
-def without_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine that is busy for long enough, the statements of the upkeep came among those of the clients."""
-    monkeypatch.setattr("amp0.server.app._SWEEP_SECONDS", 3_600.0)
-
-
 SMALL = {"service", "blocks", "alembic_version"}
 """Tables that stay small: headers are bounded, and facts of the store are few."""
 Statements = dict[str, Any]

@@ -29,7 +29,7 @@ CHAIN_PORT = 3000
 """Where LWK's regtest network expects them."""
 
 POLL_SECONDS = 0.2
-"""How often the server asks the chain for news: both are here, and somebody is waiting."""
+"""How often the server asks the chain for news, and looks after what is due: both are here, and somebody is waiting."""
 
 
 MOST_OFFSET = 100 * 365 * 86_400
@@ -220,6 +220,7 @@ class Stack:
                 "listen": tuple(listen),
                 "public_cosign_url": cosign_url,
                 "poll_seconds": POLL_SECONDS,
+                "upkeep_seconds": POLL_SECONDS,
                 # Whoever tries one here has it on this machine.
                 "authorization_private": True,
                 **settings,

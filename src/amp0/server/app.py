@@ -62,8 +62,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("amp0.server")
 
-_SWEEP_SECONDS = 5.0
-
 
 class Server:
     """A server that is put together. Make one with :func:`build`."""
@@ -158,7 +156,7 @@ class Server:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
+            await asyncio.sleep(self.settings.upkeep_seconds)
             await self.hub.sweep()
             for upkeep in (self.upkeep.run, self.side.upkeep.run):
                 try:

@@ -124,6 +124,8 @@ class Settings:
     """Cosign requests that may wait for a thread."""
     poll_seconds: float = 1.0
     """How often the chain is asked for news."""
+    upkeep_seconds: float = 5.0
+    """How often the server looks after what time brings: delays that end, notices, silent sessions, issuances."""
     mempool_grace_seconds: float = 10.0
     """How long a transaction may be missing from the mempool listing before it counts as gone."""
     chain_timeout_seconds: float = 10.0
