@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import json
 import threading
+from typing import Any
+
+import pytest
 
 from amp0.cli.watch import as_object
-from amp0.client.events import NewBlock, NewTransaction, Resync, WalletChanged
+from amp0.client.events import Event, NewBlock, NewTransaction, Resync, WalletChanged
 from amp0.elements.hashes import BlockHash, Txid
 from amp0.local.stack import Stack
 from tests.cli.conftest import Said, Terminal
 
 
 def watch(terminal: Terminal, stack: Stack, count: int, *options: str) -> tuple[Said, str]:
-    """Run it until so many lines; a deposit and a block come once it listens."""
+    """Run it until so many lines. A deposit comes once the first is out, and a block after the second.
+
+    Not after so many seconds: on a busy machine all was over before the command listened, which then waited for ever.
+    """
     (issued,) = terminal.venue("address", "new", "--json").json()
     paid: list[str] = []
+    lines = threading.Semaphore(0)
+
+    def counted(event: Event) -> dict[str, Any]:
+        lines.release()
+        return as_object(event)
 
     def later() -> None:
-        paid.append(str(stack.dev.faucet(issued["address"], 1_000)))
-        timer = threading.Timer(0.5, stack.dev.mine)
-        timer.start()
-        timer.join()
+        if lines.acquire(timeout=120):
+            paid.append(str(stack.dev.faucet(issued["address"], 1_000)))
+        if lines.acquire(timeout=120):
+            stack.dev.mine()
 
-    thread = threading.Timer(1.0, later)
+    thread = threading.Thread(target=later)
     thread.start()
-    said = terminal.venue("watch", "--count", str(count), *options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("amp0.cli.watch.as_object", counted)
+        said = terminal.venue("watch", "--count", str(count), *options)
     thread.join()
     assert said.code == 0, said.err
     return said, paid[0]
