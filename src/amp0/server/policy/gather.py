@@ -260,7 +260,7 @@ def known_of(
             is_sealed=balances.get(key, nothing).is_sealed,
             uncertain=unsettled.get(key, (0, 0))[0] + would.get(key, quiet).loss,
             possible=unsettled.get(key, (0, 0))[1] + would.get(key, quiet).gain,
-            sent_within={seconds: of.get(key, 0) + would.get(key, quiet).loss for seconds, of in sent.items()},
+            sent_within={seconds: of.get(key, 0) + would.get(key, quiet).sent for seconds, of in sent.items()},
             burned_since={since: of.get(key, 0) + would.get(key, quiet).burned for since, of in burned.items()},
         )
         for key, holder in holders.items()
