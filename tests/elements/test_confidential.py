@@ -230,6 +230,29 @@ def test_e06_missing_or_foreign_surjection_proofs_do_not_verify() -> None:
         confidential.verify_amounts(tx, [TxOut.explicit(b"\x51", OTHER, 100_000)])
 
 
+def test_a_proof_that_allows_nothing_is_none() -> None:
+    """A node refuses a spendable output whose range proof allows 0 (of a reissuance token, it would be one more). We
+    did not look: such a transaction was cosigned, and no node ever took it."""
+    source, _ = spent()
+    abf, nonce, satoshi = b"\x0a" * 32, b"\x0c" * 32, 99_900
+    for script, least, holds in ((SCRIPT, 0, False), (SCRIPT, 1, True), (b"\x6a", 0, True)):
+        vbf = wally.final_vbf([100_000, satoshi], 1, bytes(32) + abf, bytes(32))
+        generator = wally.asset_generator(ASSET, abf)
+        commitment = wally.value_commitment(satoshi, vbf, generator)
+        proof = wally.rangeproof(satoshi, nonce, ASSET, abf, vbf, commitment, script, generator, minimum=least)
+        tags = wally.asset_generator(ASSET, None)
+        surjection = wally.surjectionproof(ASSET, abf, generator, bytes(32), ASSET, bytes(32), tags)
+        assert surjection is not None
+        hidden = TxOut(script, generator, commitment, PUB, surjection, proof)
+        tx = transaction([hidden, TxOut.fee(ASSET, 100_000 - satoshi)])
+        for skipped in (frozenset[int](), frozenset((0,))):
+            if holds:
+                confidential.verify_amounts(tx, [source], skip_ranges=skipped)
+            else:
+                with pytest.raises(InvalidAmounts, match="allows nothing"):
+                    confidential.verify_amounts(tx, [source], skip_ranges=skipped)
+
+
 def test_proofs_for_explicit_fields_are_refused() -> None:
     source, outputs, tx = blinded_pair()
     for change in (

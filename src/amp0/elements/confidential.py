@@ -411,6 +411,17 @@ def issued_asset(txin: TxIn) -> tuple[bytes, bytes]:
     return wally.issuance_asset(entropy), wally.issuance_token(entropy, blinded)
 
 
+def _least_amount(proof: bytes) -> int:
+    """The least amount that a range proof allows, which its header says in the open.
+
+    Nobody may spend nothing: a reissuance token of amount 0 could be made by whoever has one, and would reissue.
+    """
+    if not proof or not proof[0] & 0x20:
+        return 0
+    start = 2 if proof[0] & 0x40 else 1
+    return int.from_bytes(proof[start : start + 8], "big")
+
+
 def verify_amounts(tx: Transaction, spent: Sequence[TxOut], *, skip_ranges: frozenset[int] = frozenset()) -> None:
     """The complete amount rule of consensus: balance, range proofs, surjection proofs, issuances.
 
@@ -500,6 +511,8 @@ def _output_side(
             right.append(commitment)
             if not txout.range_proof:
                 raise InvalidAmounts(f"output {i}: a hidden amount without a range proof")
+            if not _least_amount(txout.range_proof) and not is_unspendable(txout.script):
+                raise InvalidAmounts(f"output {i}: the range proof allows nothing; only an unspendable output may")
             if i not in skip_ranges:
                 range_jobs.append(
                     functools.partial(wally.rangeproof_verify, txout.range_proof, commitment, txout.script, generator)
