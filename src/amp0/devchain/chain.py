@@ -276,7 +276,8 @@ class Chain:
             txid=tx.txid(),
             witness_hash=witness_hash(tx),
             fee=policy_fee(tx),
-            vsize=tx.discount_vsize(),
+            vsize=tx.vsize(),
+            discount_vsize=tx.discount_vsize(),
             scripts=tuple(scripts),
             received=self.clock(),
         )

@@ -72,7 +72,7 @@ class Explorer:
             "vout": [self._output(txout) for txout in tx.vout],
             "size": len(tx.to_bytes()),
             "weight": tx.weight(),
-            "discount_vsize": entry.vsize,
+            "discount_vsize": entry.discount_vsize,
             "discount_weight": tx.discount_weight(),
             "fee": entry.fee,
         }
@@ -242,10 +242,10 @@ class Explorer:
         """Size and fees of the mempool."""
         with self.chain.lock:
             entries = list(self.chain.mempool)
-        rates = sorted(((e.fee / max(1, e.vsize), e.vsize) for e in entries), reverse=True)
+        rates = sorted(((e.fee / max(1, e.discount_vsize), e.discount_vsize) for e in entries), reverse=True)
         return {
             "count": len(entries),
-            "vsize": sum(entry.vsize for entry in entries),
+            "vsize": sum(entry.discount_vsize for entry in entries),
             "total_fee": sum(entry.fee for entry in entries),
             "fee_histogram": [[round(rate, 4), vsize] for rate, vsize in rates],
         }
@@ -259,7 +259,7 @@ class Explorer:
         """The ten newest unconfirmed transactions."""
         with self.chain.lock:
             entries = list(self.chain.mempool)[-RECENT:]
-        return [{"txid": str(e.txid), "fee": e.fee, "vsize": e.vsize} for e in reversed(entries)]
+        return [{"txid": str(e.txid), "fee": e.fee, "vsize": e.discount_vsize} for e in reversed(entries)]
 
     @staticmethod
     def fee_estimates() -> Json:

@@ -49,7 +49,8 @@ COIN = 1_000_000_000_000
 ASSET_COINS = 20
 """Coins a newly issued asset is split into."""
 MAX_DEPTH = 20
-"""Unconfirmed transactions that one coin may follow; relay allows 25."""
+MAX_DEPTH_VSIZE = 60_000
+"""Unconfirmed transactions that one coin may follow, and their virtual bytes; relay allows 25 of 101,000."""
 SEQUENCE = 0xFFFFFFFE
 
 
@@ -181,12 +182,14 @@ class Faucet:
     def _keep(self, coin: FaucetCoin) -> None:
         self._coins.setdefault(coin.opening.asset, {})[coin.outpoint] = coin
 
-    def _depth(self, coin: FaucetCoin) -> int:
+    def _is_deep(self, coin: FaucetCoin) -> bool:
         entry = self._chain.entry(coin.outpoint.hash)
         if entry is None or entry.height is not None:
-            return 0
+            return False
         with self._chain.lock:
-            return 1 + len(self._chain.mempool.ancestors(entry.tx))
+            pool = self._chain.mempool
+            sizes = [entry.vsize, *(pool.entries[txid].vsize for txid in pool.ancestors(entry.tx))]
+        return len(sizes) >= MAX_DEPTH or sum(sizes) >= MAX_DEPTH_VSIZE
 
     def _take(self, asset: bytes, satoshi: int, fee: int) -> list[FaucetCoin]:
         """Reserve coins worth ``satoshi`` and ``fee``, the oldest first."""
@@ -204,7 +207,7 @@ class Faucet:
                     del pool[outpoint]
                     continue
                 available += coin.opening.satoshi
-                if self._depth(coin) >= MAX_DEPTH:
+                if self._is_deep(coin):
                     waiting = True
                     continue
                 chosen.append(coin)

@@ -17,8 +17,9 @@ from amp0.elements.transaction import OutPoint, Transaction
 class TxEntry:
     """A transaction the chain knows: in the mempool (``height`` ``None``) or in a block.
 
-    ``fee`` in satoshi of the policy asset, ``vsize`` discounted virtual bytes, ``scripts`` every
-    script it pays to or spends from, ``received`` seconds since 1970.
+    ``fee`` in satoshi of the policy asset, ``vsize`` virtual bytes (BIP141) and what is left of them
+    by the discount of hidden amounts, ``scripts`` every script it pays to or spends from, ``received``
+    seconds since 1970.
     """
 
     tx: Transaction
@@ -26,6 +27,7 @@ class TxEntry:
     witness_hash: bytes
     fee: int
     vsize: int
+    discount_vsize: int
     scripts: tuple[bytes, ...]
     received: float = 0.0
     height: int | None = None

@@ -1,9 +1,10 @@
 """Transactions that wait for a block: conflicts, replacement, unconfirmed chains.
 
 The rules are a node's: a transaction that spends what another one in the mempool spends replaces
-it when the old one signals that it may be (BIP125: a sequence below 0xfffffffe, its own or an
-unconfirmed ancestor's) and the new one pays a higher rate, all the old fees, and the relay of
-itself. At most 25 unconfirmed transactions follow each other.
+it when the old one itself signals that it may be (a sequence below 0xfffffffe; what its ancestors
+signal does not count, other than in BIP125) and the new one pays a higher rate, all the old fees, and
+the relay of itself. At most 25 unconfirmed transactions of 101,000 virtual bytes together follow each
+other. Only the least fee goes by discounted sizes; here hidden amounts count in full.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from amp0.errors import BroadcastRejected
 
 MAX_CHAIN = 25
 MAX_CHAIN_VSIZE = 101_000
+CARVE_OUT = 10_000
+"""Virtual bytes of one more child that a single unconfirmed parent may have than its chain allows."""
 MAX_REPLACED = 100
 MAX_REPLACEABLE_SEQUENCE = 0xFFFFFFFD
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What letting a transaction in would mean: its fee and size, and who has to leave."""
+    """What letting a transaction in would mean: its fee, its size (BIP141 virtual bytes), and who has to leave."""
 
     fee: int
     vsize: int
@@ -107,37 +110,36 @@ class Mempool:
 
     def admit(self, tx: Transaction, fee: int) -> Admission:
         """Whether ``tx`` may enter next to what is there. Raises :class:`BroadcastRejected`."""
-        vsize = tx.discount_vsize()
+        vsize = tx.vsize()
         conflicts = {txid for txin in tx.vin if (txid := self._spent.get(txin.prevout)) is not None}
-        evicted: list[Txid] = []
-        if conflicts:
-            evicted = self._replacement(tx, fee, vsize, conflicts)
-        self._check_chain(tx, vsize, set(evicted))
+        if not all(_signals(self.entries[txid].tx) for txid in conflicts):
+            raise BroadcastRejected("txn-mempool-conflict")
+        ancestors = self.ancestors(tx)
+        self._check_chain(ancestors, vsize, conflicts)
+        if ancestors & conflicts:
+            raise BroadcastRejected("bad-txns-spends-conflicting-tx")
+        evicted = self._replacement(tx, fee, vsize, conflicts) if conflicts else []
         return Admission(fee, vsize, tuple(evicted))
 
     def signals_replacement(self, entry: TxEntry) -> bool:
-        """Whether BIP125 lets somebody replace this transaction."""
-        family = [entry.tx, *(self.entries[txid].tx for txid in self.ancestors(entry.tx))]
-        return any(txin.sequence_number <= MAX_REPLACEABLE_SEQUENCE for member in family for txin in member.vin)
+        """Whether a node says that BIP125 lets somebody replace this transaction, or one that it depends on."""
+        return any(map(_signals, [entry.tx, *(self.entries[txid].tx for txid in self.ancestors(entry.tx))]))
 
     def _replacement(self, tx: Transaction, fee: int, vsize: int, conflicts: set[Txid]) -> list[Txid]:
-        if not all(self.signals_replacement(self.entries[txid]) for txid in conflicts):
-            raise BroadcastRejected("txn-mempool-conflict")
-        evicted = self.with_descendants(conflicts)
-        if len(evicted) > MAX_REPLACED:
-            raise BroadcastRejected("too many potential replacements")
-        if self.ancestors(tx) & set(evicted):
-            raise BroadcastRejected("bad-txns-spends-conflicting-tx")
-        old_parents = {txin.prevout.hash for txid in conflicts for txin in self.entries[txid].tx.vin}
-        if self.parents(tx) - old_parents:
-            raise BroadcastRejected("replacement-adds-unconfirmed")
+        rate = fee * 1000 // vsize
         for txid in conflicts:
             old = self.entries[txid]
-            if fee * old.vsize <= old.fee * vsize:
+            if rate <= old.fee * 1000 // old.vsize:
                 raise BroadcastRejected(
                     f"insufficient fee, rejecting replacement {tx.txid()}; its rate of {fee} sat for "
                     f"{vsize} vB is not above {old.fee} sat for {old.vsize} vB"
                 )
+        if sum(len(self._family([txid])) for txid in conflicts) > MAX_REPLACED:
+            raise BroadcastRejected("too many potential replacements")
+        evicted = self.with_descendants(conflicts)
+        old_parents = {txin.prevout.hash for txid in evicted for txin in self.entries[txid].tx.vin}
+        if self.parents(tx) - old_parents:
+            raise BroadcastRejected("replacement-adds-unconfirmed")
         old_fees = sum(self.entries[txid].fee for txid in evicted)
         relay = -(-MIN_RELAY_RATE * vsize // 1000)
         if fee < old_fees + relay:
@@ -147,16 +149,42 @@ class Mempool:
             )
         return evicted
 
-    def _check_chain(self, tx: Transaction, vsize: int, evicted: set[Txid]) -> None:
-        ancestors = self.ancestors(tx)
-        if len(ancestors) + 1 > MAX_CHAIN:
-            raise BroadcastRejected(f"too-long-mempool-chain, too many unconfirmed ancestors [limit: {MAX_CHAIN}]")
-        size = vsize + sum(self.entries[txid].vsize for txid in ancestors)
-        if size > MAX_CHAIN_VSIZE:
-            raise BroadcastRejected(f"too-long-mempool-chain, exceeds ancestor size limit {MAX_CHAIN_VSIZE}")
+    def _check_chain(self, ancestors: set[Txid], vsize: int, conflicts: set[Txid]) -> None:
+        room = _Room(MAX_CHAIN, MAX_CHAIN, MAX_CHAIN_VSIZE)
+        if len(conflicts) == 1:
+            room = _Room(MAX_CHAIN, MAX_CHAIN + 1, MAX_CHAIN_VSIZE + self._size(self._family(conflicts)))
+        problem = self._chain_problem(ancestors, vsize, room)
+        if problem is None:
+            return
+        room = _Room(2, room.descendants + 1, room.descendants_vsize + CARVE_OUT)
+        if vsize > CARVE_OUT or self._chain_problem(ancestors, vsize, room) is not None:
+            raise BroadcastRejected(f"too-long-mempool-chain, {problem}")
+
+    def _chain_problem(self, ancestors: set[Txid], vsize: int, room: _Room) -> str | None:
+        if len(ancestors) + 1 > room.ancestors:
+            return f"too many unconfirmed ancestors [limit: {room.ancestors}]"
+        if vsize + self._size(ancestors) > MAX_CHAIN_VSIZE:
+            return f"exceeds ancestor size limit [limit: {MAX_CHAIN_VSIZE}]"
         for txid in ancestors:
-            family = self._family([txid]) - evicted
-            if len(family) + 1 > MAX_CHAIN:
-                raise BroadcastRejected(
-                    f"too-long-mempool-chain, too many descendants for tx {txid} [limit: {MAX_CHAIN}]"
-                )
+            family = self._family([txid])
+            if self._size(family) + vsize > room.descendants_vsize:
+                return f"exceeds descendant size limit for tx {txid} [limit: {room.descendants_vsize}]"
+            if len(family) + 1 > room.descendants:
+                return f"too many descendants for tx {txid} [limit: {room.descendants}]"
+        return None
+
+    def _size(self, txids: Iterable[Txid]) -> int:
+        return sum(self.entries[txid].vsize for txid in txids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How many may follow each other: transactions before one, after one, and the virtual bytes of the latter."""
+
+    ancestors: int
+    descendants: int
+    descendants_vsize: int
+
+
+def _signals(tx: Transaction) -> bool:
+    return any(txin.sequence_number <= MAX_REPLACEABLE_SEQUENCE for txin in tx.vin)

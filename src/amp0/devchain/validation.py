@@ -222,6 +222,8 @@ def verify(tx: Transaction, spent: Sequence[TxOut]) -> None:
     and release the interpreter lock. Raises :class:`BroadcastRejected`.
     """
     verify_scripts(tx, spent)
+    if not tx.has_witness and any(txin.issuance is not None for txin in tx.vin):
+        raise BroadcastRejected("bad-txns-in-ne-out: a transaction without any witness issues nothing")
     try:
         verify_amounts(tx, spent)
     except InvalidAmounts as error:
