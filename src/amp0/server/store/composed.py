@@ -36,6 +36,15 @@ class Query:
         return db.exec_driver_sql(text.sql, text.arguments(filled)).all()
 
 
+def plain_rows(db: Connection, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
+    """All rows as the driver gives them, for lists so long that naming the columns of each row would be felt."""
+    with db.execute(query) as result:
+        cursor = result.cursor
+        assert cursor is not None, "a SELECT has rows"
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+
 @dataclass(frozen=True, slots=True)
 class _Text:
     """The text for one database and these lengths of lists. ``names`` has its parameters in their order, None where
