@@ -41,8 +41,7 @@ def plain_rows(db: Connection, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
     with db.execute(query) as result:
         cursor = result.cursor
         assert cursor is not None, "a SELECT has rows"
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+        return list(cursor.fetchall())
 
 
 @dataclass(frozen=True, slots=True)
