@@ -267,6 +267,39 @@ def test_an_allowed_origin_may_read_the_answers() -> None:
     in_world(scene, allowed_origins=("https://shop.example",))
 
 
+def test_pages_of_allowed_origins_send_the_token_of_the_pre_flight_and_no_other() -> None:
+    """A browser asks first whether a page may send its token along. Without that a wallet in a browser could not ask
+    before its user signs; and an issuer's token has no business in such pages."""
+
+    async def scene(world: World) -> None:
+        async with web(world) as client:
+
+            async def may_send(path: str, headers: str, origin: str = "https://shop.example") -> bool:
+                asked = {"access-control-request-method": "POST", "access-control-request-headers": headers}
+                answer = await client.options(path, headers={"origin": origin, **asked})
+                told = answer.headers.get("access-control-allow-headers", "").lower()
+                return answer.is_success and all(one in told for one in headers.split(", "))
+
+            assert await may_send("/v1/preflight", "authorization, content-type")
+            assert await may_send("/v1/preflight", "authorization")
+            assert not await may_send("/v1/preflight", "authorization", origin="https://evil.example")
+            assert not await may_send("/v1/preflight", "idempotency-key")
+            for path in (
+                "/delayed_signature",
+                "/api/assets",
+                "/api/user/refresh-token",
+                "/v1/network",
+                "/v1/preflight/",
+            ):
+                assert not await may_send(path, "authorization"), path
+                assert await may_send(path, "content-type"), path
+            answer = await client.post("/v1/preflight", json={}, headers={"origin": "https://shop.example"})
+            assert (answer.status_code, answer.json()["code"]) == (401, "sessionexpired")
+            assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+
+    in_world(scene, allowed_origins=("https://shop.example",))
+
+
 def test_a_stopping_server_says_so() -> None:
     async def scene(world: World) -> None:
         await world.server.hub.close()

@@ -23,7 +23,6 @@ import httpx
 import sqlalchemy as sa
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import WebSocketRoute
@@ -43,6 +42,7 @@ from amp0.server.issuer.fee_coins import FeeCoins
 from amp0.server.issuer.fee_wallet import FeeWallet
 from amp0.server.issuer.side import IssuerSide
 from amp0.server.keys import KEY_FILE, ServiceKeys, create_key_file, load_key_file
+from amp0.server.origins import Origins
 from amp0.server.policy import changes, preflight
 from amp0.server.policy.preflight import Preflights, by_policy
 from amp0.server.settings import Listener, Settings
@@ -314,14 +314,7 @@ def _application(settings: Settings, services: Services, side: IssuerSide, hub: 
     endpoint = WebSocketEndpoint(hub)
     middleware = []
     if settings.allowed_origins:
-        middleware.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=list(settings.allowed_origins),
-                allow_methods=["GET", "POST"],
-                allow_headers=["content-type"],
-            )
-        )
+        middleware.append(Middleware(Origins, settings.allowed_origins))
     return Starlette(
         routes=[
             *(WebSocketRoute(path, endpoint) for path in rpc.WAMP_PATHS),

@@ -31,6 +31,7 @@ from amp0.server.refusal import (
     SessionExpired,
     ShuttingDown,
     TooLarge,
+    TooManyAttempts,
 )
 from amp0.server.websocket import Hub
 
@@ -109,7 +110,10 @@ class HttpApi:
         except Refusal as refusal:
             log.info("refused procedure=preflight name=%s", refusal.name)
             body = {"error": str(refusal), "code": refusal.name, "retryable": refusal.retryable}
-            return _json(body, refusal.status)
+            answer = _json(body, refusal.status)
+            if isinstance(refusal, TooManyAttempts):
+                answer.headers["retry-after"] = str(refusal.seconds or 60)
+            return answer
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception:
