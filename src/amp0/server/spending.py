@@ -55,8 +55,9 @@ def ask_preflight(context: Context, call: wire.AskPreflight) -> wire.PreflightRe
 
 def get_preflight_token(context: Context, call: wire.GetPreflightToken) -> wire.PreflightToken:
     """A token to ask the same over HTTP for a few minutes."""
-    preflights = context.services.preflights
-    return preflights.token(preflights.sender(context.db, context.session.user_id, call.subaccount))
+    preflights, session = context.services.preflights, context.session
+    sender = preflights.sender(context.db, session.user_id, call.subaccount)
+    return preflights.token(sender, session.watch_only_salt)
 
 
 def _cosign(context: Context, call: rpc.SignTransaction | rpc.SendTransaction, door: Door) -> Cosigned:

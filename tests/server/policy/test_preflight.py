@@ -30,7 +30,7 @@ from amp0.server.store import asset_schema as tables
 from amp0.server.store import schema
 from tests.server.cosigning import LBTC, OTHER, STRANGER, Account, Payment
 from tests.server.policy.market import DAY, TREASURY, Managed, Market
-from tests.server.talking import NETWORK, CallError, Wallet, World, in_world
+from tests.server.talking import NETWORK, CallError, Client, Wallet, World, in_world
 from tests.vectors import load
 
 ALLOWANCE = 1_000
@@ -164,14 +164,14 @@ def test_nothing_is_recorded_by_asking(
     coin = market.fund(alice, share)
 
     def everything() -> list[Any]:
-        return [market.rows(table) for table in tables.metadata.sorted_tables]
+        return [market.rows(table) for table in schema.metadata.sorted_tables]
 
     before = everything()
     venue.transfers(alice, (bob, share, 60), (STRANGER, share, 5))
     venue.payment(alice, market.send([coin], (STRANGER, share, 100)))
     after = everything()
     # The coins for the fee are the test's own doing.
-    changed = [table.name for table, a, b in zip(tables.metadata.sorted_tables, before, after, strict=True) if a != b]
+    changed = [table.name for table, a, b in zip(schema.metadata.sorted_tables, before, after, strict=True) if a != b]
     assert not set(changed) & {"cosigned", "asset_moves", "policy_refusals", "asset_outputs", "asset_txs"}
 
 
@@ -482,7 +482,8 @@ def test_there_must_be_such_an_account(venue: Venue, alice: Account) -> None:
 
 def test_one_question_at_a_time(venue: Venue, alice: Account) -> None:
     one = transfer(STRANGER, OTHER, 1)
-    for request in ({}, {"transfers": []}, {"pset": ""}, {"transfers": [one], "pset": "cHNldP8="}):
+    requests: list[dict[str, Any]] = [{}, {"transfers": []}, {"pset": ""}, {"transfers": [one], "pset": "cHNldP8="}]
+    for request in requests:
         with pytest.raises(InvalidRequest):
             venue.ask(alice, **request)
     with pytest.raises(InvalidRequest):
@@ -585,13 +586,12 @@ def test_many_small_coins_are_no_burden(
     venue: Venue, market: Market, share: Managed, alice: Account, bob: Account
 ) -> None:
     """Oldest first; where 256 of those are too few, the largest."""
-    small = market.fund(alice, share, 1)
+    market.fund(alice, share, 1)
     with market.store.transaction() as db:
         (row,) = db.execute(sa.select(tables.asset_outputs)).mappings()
         db.execute(tables.asset_outputs.insert(), [{**row, "vout": vout} for vout in range(10, 400)])
         large = {**row, "vout": 500, "satoshi": 1_000, "acquired_at": 10}
         db.execute(tables.asset_outputs.insert(), [large])
-    assert small
     assert venue.transfers(alice, (bob, share, 1_255)).allowed
     assert codes(venue.transfers(alice, (bob, share, 1_256))) == [("not_enough", "asset", None)]
 
@@ -641,17 +641,20 @@ def test_a_token_stands_for_its_account_for_a_few_minutes(venue: Venue, market: 
 
 def test_tokens_cannot_be_made_up(venue: Venue, market: Market, alice: Account, bob: Account) -> None:
     token = venue.preflights.token(venue.sender(alice)).token
-    amp_id, expires, mac = token.split(".")
+    amp_id, expires, login, mac = token.split(".")
     other = Venue(market, replace(venue.preflights, secret=b"\x08" * 32))
     for wrong in (
         "",
         token + "x",
         token[:-1] + ("A" if token[-1] != "A" else "B"),
-        f"{amp_id}.{int(expires) + 100}.{mac}",
-        f"{amp_id}.0{expires}.{mac}",
-        f"GAbob.{expires}.{mac}",
-        f"{amp_id}.{expires}.",
-        f"{amp_id}.{'9' * 12}.{mac}",
+        f"{amp_id}.{int(expires) + 100}.{login}.{mac}",
+        f"{amp_id}.0{expires}.{login}.{mac}",
+        f"GAbob.{expires}.{login}.{mac}",
+        f"{amp_id}.{expires}.{login}.",
+        f"{amp_id}.{expires}.{mac}",
+        f"{amp_id}.{expires}.{login[:-1]}A.{mac}",
+        f"{amp_id}.{expires}.{mac}.{mac}",
+        f"{amp_id}.{'9' * 12}.{login}.{mac}",
         other.preflights.token(venue.sender(alice)).token,
         token + "\n",
     ):
@@ -666,6 +669,41 @@ def test_a_token_from_the_future_is_not_believed(venue: Venue, market: Market, a
     market.later(-10_000)
     with pytest.raises(SessionExpired):
         venue.preflights.sender_of(token)
+
+
+def test_b14_a_token_does_not_outlive_the_credentials_that_it_was_got_with() -> None:
+    """Who changes the watch-only credentials, or removes the wallet, wants those out who had them: sessions end at
+    once, and a token of theirs opened the pre-flight for minutes more."""
+
+    async def scene(world: World) -> None:
+        preflights = world.server.services.preflights
+
+        def is_good(token: dict[str, Any]) -> bool:
+            try:
+                preflights.sender_of(token["token"])
+            except SessionExpired:
+                return False
+            return True
+
+        async def watcher(password: str) -> Client:
+            session = await world.joined()
+            await session.call(await wallet.create_watch_only(owner, "shop", password))
+            return session
+
+        wallet = Wallet("alice")
+        owner = await world.logged_in(wallet)
+        await wallet.create_account(owner)
+        first = await (await watcher("secret")).call_uri(wire.GetPreflightToken.URI, [1])
+        own = await owner.call_uri(wire.GetPreflightToken.URI, [1])
+        assert is_good(first)
+        second = await (await watcher("another secret")).call_uri(wire.GetPreflightToken.URI, [1])
+        assert (is_good(first), is_good(second), is_good(own)) == (False, True, True)
+        await owner.call(rpc.SyncCustom("", "", ""))
+        assert (is_good(second), is_good(own)) == (False, True)
+        assert await owner.call(rpc.RemoveAccount({})) is True
+        assert not is_good(own)
+
+    in_world(scene)
 
 
 # -- on the wire ------------------------------------------------------------------------------------------------------
@@ -728,6 +766,7 @@ def test_the_allowance_holds_over_all_doors() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(world.server.app), base_url="http://server") as http:
             refusal = await http.post(wire.PREFLIGHT_PATH, json=question, headers=bearer)
             assert (refusal.status_code, refusal.json()["code"]) == (429, "toomanyattempts")
+            assert int(refusal.headers["retry-after"]) > 0
         with pytest.raises(CallError):
             await client.call_uri(wire.AskPreflight.URI, [1, question])
 

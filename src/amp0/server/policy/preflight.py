@@ -56,7 +56,7 @@ log = logging.getLogger("amp0.server.policy")
 PURPOSE = b"pre-flight tokens"
 """What the key of the tokens is derived from the service key for."""
 TOKEN_SECONDS = 300
-_TOKEN = re.compile(r"(GA[0-9A-Za-z]{1,40})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
+_TOKEN = re.compile(r"(GA[0-9A-Za-z]{1,40})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})\.[A-Za-z0-9_-]{43}")
 _NONCE = re.compile(r"(?:[0-9a-fA-F]{64})?")
 _ISSUER_DECIDES = "the asset's issuer is asked when this is signed, and may still refuse"
 _NOT_ENOUGH = "this account has {held} satoshi of this asset that it could send now, not {wanted}"
@@ -120,28 +120,38 @@ class Preflights:
         """An account by its number in the wallet. Raises :class:`UnknownAccount`."""
         return _find(db, schema.accounts.c.user_id == user_id, schema.accounts.c.pointer == pointer)
 
-    def token(self, sender: Sender) -> wire.PreflightToken:
-        """A token that stands for the account for a few minutes; nothing is kept of it."""
+    def token(self, sender: Sender, watch_only_salt: bytes = b"") -> wire.PreflightToken:
+        """A token that stands for the account for a few minutes; nothing is kept of it.
+
+        With the salt of a watch-only login, for as long at most as that login is the wallet's: whoever changes those
+        credentials shuts out all that were let in with them.
+        """
         expires_at = int(self.clock()) + TOKEN_SECONDS
-        return wire.PreflightToken(self._token(sender.amp_id, expires_at), expires_at)
+        return wire.PreflightToken(self._token(sender.amp_id, expires_at, self._mac(watch_only_salt)), expires_at)
 
     def sender_of(self, token: str) -> Sender:
         """Whose token it is. Raises :class:`SessionExpired` for one that is not ours, or no longer good."""
         parts = _TOKEN.fullmatch(token)
-        if parts is None or not hmac.compare_digest(self._token(parts[1], int(parts[2])), token):
+        if parts is None or not hmac.compare_digest(self._token(parts[1], int(parts[2]), parts[3]), token):
             raise SessionExpired
         if not self.clock() < int(parts[2]) <= self.clock() + TOKEN_SECONDS:
             raise SessionExpired
         with self.store.snapshot() as db:
             try:
-                return _find(db, schema.accounts.c.receiving_id == parts[1])
+                sender = _find(db, schema.accounts.c.receiving_id == parts[1])
             except UnknownAccount:
                 raise SessionExpired from None
+            salts = db.execute(_SALTS, {"user": sender.user_id}).scalars()
+            if parts[3] not in {self._mac(salt) for salt in (b"", *salts)}:
+                raise SessionExpired
+        return sender
 
-    def _token(self, amp_id: str, expires_at: int) -> str:
-        text = f"{amp_id}.{expires_at}"
-        mac = base64.urlsafe_b64encode(hmac.digest(self.secret, text.encode(), "sha256")).decode().rstrip("=")
-        return f"{text}.{mac}"
+    def _token(self, amp_id: str, expires_at: int, login: str) -> str:
+        text = f"{amp_id}.{expires_at}.{login}"
+        return f"{text}.{self._mac(text.encode())}"
+
+    def _mac(self, data: bytes) -> str:
+        return base64.urlsafe_b64encode(hmac.digest(self.secret, data, "sha256")).decode().rstrip("=")
 
     # -- what is asked --------------------------------------------------------------------------
 
@@ -281,9 +291,13 @@ class Preflights:
         return known, unknown
 
 
+_SALTS = sa.select(schema.watch_only_logins.c.salt).where(schema.watch_only_logins.c.user_id == sa.bindparam("user"))
+
+
 def _find(db: Connection, *where: sa.ColumnElement[bool]) -> Sender:
-    acc = schema.accounts
-    row = db.execute(sa.select(acc.c.id, acc.c.user_id, acc.c.receiving_id).where(*where)).one_or_none()
+    acc, users = schema.accounts, schema.users
+    query = sa.select(acc.c.id, acc.c.user_id, acc.c.receiving_id).join(users, users.c.id == acc.c.user_id)
+    row = db.execute(query.where(users.c.removed_at.is_(None), *where)).one_or_none()
     if row is None:
         raise UnknownAccount("This wallet has no such account; log in again to see its accounts")
     return Sender(row.id, row.user_id, row.receiving_id)
