@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +81,48 @@ def test_sqlite_is_configured_for_durability(tmp_path: Path) -> None:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
     store.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
+def test_a_database_is_its_owner_s_alone(tmp_path: Path) -> None:
+    """The data folder that an operator had made was open to everybody, and so was the register of holders in it."""
+    path = tmp_path / "amp0.sqlite"
+    store = Store.open(f"sqlite:///{path}")
+    put(store, "written")
+    assert {mode(one) for one in tmp_path.iterdir()} == {0o600}, "the log beside it is as private"
+    store.close()
+
+    path.chmod(0o644)
+    Store.open(f"sqlite:///{path}").close()
+    assert mode(path) == 0o640, "one of an earlier release is closed to everybody; a group keeps what it was given"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nonsense hunter2", "postgres://amp0:hunter2@127.0.0.1/x", "mysql://amp0:hunter2@127.0.0.1/x", "sqlite:/x:y"],
+)
+def test_a_url_of_no_database_is_one_sentence_without_its_password(url: str) -> None:
+    """It was a traceback of eighty lines, and exit code 1: a bug."""
+    with pytest.raises(ConfigError, match="none of SQLite or PostgreSQL") as error:
+        Store.open(url)
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_database_that_is_away_is_one_sentence_without_its_password() -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(ConfigError, match="the database cannot be opened: .*port 1 ") as error:
+        Store.open("postgresql://amp0:hunter2@127.0.0.1:1/amp0")
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "amp0.sqlite").write_text("not a database, and longer than the header of one would be" * 20)
+    with pytest.raises(ConfigError, match="the database cannot be opened: file is not a database"):
+        Store.open(f"sqlite:///{tmp_path / 'amp0.sqlite'}")
 
 
 def test_a_reader_does_not_wait_for_the_writer(tmp_path: Path) -> None:

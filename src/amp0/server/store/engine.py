@@ -18,17 +18,21 @@ signature leaves without a durable record; :attr:`Store.failure` says why, and r
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from amp0.errors import ConfigError
 from amp0.server.refusal import Refusal, ServerBusy, StoreUnavailable
 from amp0.server.store import asset_schema as _asset_schema  # noqa: F401 (its tables belong to the schema)
 from amp0.server.store import schema
@@ -81,12 +85,20 @@ class Store:
         """Open the database at an SQLAlchemy URL and bring its schema up to date.
 
         ``sqlite://`` is a database in memory. ``faults`` injects errors of the driver, for tests.
-        Raises :class:`~amp0.errors.ConfigError` for a schema newer than this program.
+        A new SQLite file is its owner's alone. Raises :class:`~amp0.errors.ConfigError` for a URL that names no
+        database, one that cannot be opened, and a schema newer than this program; no text repeats the URL, which
+        may hold a password.
         """
         from amp0.server.store.migrations import upgrade
 
-        engine = _make_engine(sa.make_url(url), faults)
-        upgrade(engine)
+        engine = _make_engine(_parse(url), faults)
+        try:
+            upgrade(engine)
+        except DBAPIError as error:
+            engine.dispose()
+            # The driver's own words: where it went and what it was told. The password is not among them.
+            told = " ".join(str(error.orig).split())
+            raise ConfigError(f"the database cannot be opened: {told}") from None
         return cls(engine, faults=faults)
 
     @property
@@ -232,11 +244,25 @@ def _is_busy(error: DBAPIError) -> bool:
     return code is not None and (code & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def _parse(url: str) -> sa.URL:
+    """The URL, if it is one of a database that this store speaks to."""
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigError(
+            "the database's URL is none of SQLite or PostgreSQL; give one like "
+            "postgresql://amp0@127.0.0.1/amp0 or sqlite:////var/lib/amp0/amp0.sqlite"
+        )
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
 def _make_engine(url: sa.URL, faults: Faults | None) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _make_sqlite(url, faults)
-    if url.get_backend_name() == "postgresql" and url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
     engine = sa.create_engine(url, pool_size=_POOL_SIZE, max_overflow=0, pool_pre_ping=True)
     _inject(engine, faults)
     return engine
@@ -248,6 +274,7 @@ def _make_sqlite(url: sa.URL, faults: Faults | None) -> Engine:
     if in_memory:
         engine = sa.create_engine(url, poolclass=StaticPool, connect_args=arguments)
     else:
+        _make_private(Path(str(url.database)))
         engine = sa.create_engine(
             url, poolclass=QueuePool, pool_size=_POOL_SIZE, max_overflow=0, connect_args=arguments
         )
@@ -271,6 +298,20 @@ def _make_sqlite(url: sa.URL, faults: Faults | None) -> Engine:
 
     _inject(engine, faults)
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """A new database is made for its owner alone, whatever folder it is in and whatever the umask says.
+
+    It holds who owns what, and the secrets of second factors. SQLite gives the files beside it the same mode. One that
+    is there already, and everybody may read, is closed to them too; what its owner gave to a group stays.
+    """
+    with suppress(OSError):  # What it cannot open the driver says itself.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    for one in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        with suppress(OSError):
+            if os.name == "posix" and (mode := stat.S_IMODE(one.stat().st_mode)) & 0o007:
+                one.chmod(mode & ~0o007)
 
 
 def _inject(engine: Engine, faults: Faults | None) -> None:
