@@ -21,6 +21,7 @@ from amp0.server.issuer.endpoint import Endpoint, Runs, Who
 from amp0.server.issuer.parsing import plain_text, row_id
 from amp0.server.issuer.refusals import Detail, NothingHere, OperationRefused, WrongFields
 from amp0.server.store import asset_schema, schema
+from amp0.server.store.composed import plain_rows
 
 _users, _user_gaids = asset_schema.registered_users, asset_schema.user_gaids
 _categories, _members = asset_schema.categories, asset_schema.category_users
@@ -170,7 +171,7 @@ def _to_wire(db: Connection, rows: Sequence[Sequence[Any]], *, all_of: int | Non
     else:
         query = query.where(_members.c.user_id.in_([row[0] for row in rows]))
     memberships: dict[int, list[int]] = {}
-    for user_id, category_id in db.execute(query):
+    for user_id, category_id in plain_rows(db, query):
         memberships.setdefault(user_id, []).append(category_id)
     # From row to answer in one step: there may be a hundred thousand, and whatever stands in between costs more.
     return [
@@ -201,7 +202,7 @@ def verdicts_change(db: Connection, issuer_id: int) -> None:
 def list_users(call: Call, _body: None) -> list[wire.User]:
     """All registered users of the issuer."""
     issuer = call.who.issuer_id
-    return _to_wire(call.db, call.db.execute(_USERS.where(_users.c.issuer_id == issuer)).all(), all_of=issuer)
+    return _to_wire(call.db, plain_rows(call.db, _USERS.where(_users.c.issuer_id == issuer)), all_of=issuer)
 
 
 def add_user(call: Call, body: wire.UserAdd) -> wire.User:
