@@ -207,7 +207,7 @@ def burns(login: Login, asset: str) -> None:
     """List confirmed burns."""
     with login.open() as client:
         found = client.burns(uuid_of(client, asset))
-    login.show(found, ["created", "amount", "txid"])
+    login.show(found, ["created", "amount", "txid", "transaction_status"])
 
 
 @asset.command()

@@ -411,11 +411,13 @@ class BurnConfirm(Struct, frozen=True, kw_only=True):
 
 
 class Burn(Struct, frozen=True, kw_only=True):
-    """A burn that was confirmed at the server."""
+    """A burn that was confirmed at the server. ``transaction_status`` is ``UNCONFIRMED`` only while a reorganisation
+    has it in no block."""
 
     txid: Hex32
     amount: Satoshi
     created: DateTime
+    transaction_status: Literal["CONFIRMED", "UNCONFIRMED"] = "CONFIRMED"
 
 
 class UpdateBlinders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

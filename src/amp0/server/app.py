@@ -32,6 +32,7 @@ from amp0.network import REGTEST_GENESIS, Network
 from amp0.protocol import rpc
 from amp0.server import garbage
 from amp0.server.attempts import Alarm, Attempts
+from amp0.server.chainindex import Follower
 from amp0.server.chainsource import chain_source
 from amp0.server.context import Publication, Services
 from amp0.server.cosign_checks import Limits
@@ -41,6 +42,7 @@ from amp0.server.issuer import fee_keys
 from amp0.server.issuer.fee_coins import FeeCoins
 from amp0.server.issuer.fee_wallet import FeeWallet
 from amp0.server.issuer.side import IssuerSide
+from amp0.server.issuer.undone import Undone
 from amp0.server.keys import KEY_FILE, ServiceKeys, create_key_file, load_key_file
 from amp0.server.origins import Origins
 from amp0.server.policy import changes, preflight
@@ -238,7 +240,8 @@ def _assemble(
         await hub.publish(publications)
 
     source = chain_source(settings, client)
-    watcher = Watcher(settings, network, store, source, clock, workers.ordinary, publish, [FeeCoins(wallet)])
+    followers: list[Follower] = [FeeCoins(wallet), Undone(factors.clock.now)]
+    watcher = Watcher(settings, network, store, source, clock, workers.ordinary, publish, followers)
     side = IssuerSide(settings, store, keys, wallet, network, factors.clock, random, watcher, workers)
     cosigner = Cosigner(
         store,

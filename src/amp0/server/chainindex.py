@@ -72,7 +72,8 @@ class Changes:
 
 
 class Follower(Protocol):
-    """Books about the chain that somebody else keeps, in the same transactions: those of the fee wallet."""
+    """Books about the chain that somebody else keeps, in the same transactions: those of the fee wallet, and of what
+    was confirmed."""
 
     def concerned(self, db: Connection, transactions: Collection[Transaction]) -> set[Txid]:
         """Those of the transactions that it has to hear of."""
@@ -81,7 +82,7 @@ class Follower(Protocol):
         """A transaction is in a block, or in the mempool where there is no height."""
 
     def remove_block(self, db: Connection, height: int) -> None:
-        """The tip is disconnected; what was in it is unconfirmed."""
+        """The tip is about to be disconnected: what is in it will be unconfirmed."""
 
     def mark_gone(self, db: Connection, txid: Txid) -> None:
         """A transaction is in neither block nor mempool any more."""
@@ -156,6 +157,8 @@ def _forget_block(connection: Connection, height: int) -> None:
 def remove_block(connection: Connection, height: int, now: float, followers: Sequence[Follower] = ()) -> Changes:
     """Disconnect the tip. Its transactions are unconfirmed again; coinbases are gone."""
     changes = Changes()
+    for follower in followers:
+        follower.remove_block(connection, height)
     rows = connection.execute(
         sa.select(_transactions.c.txid, _transactions.c.raw).where(_transactions.c.height == height)
     ).all()
@@ -170,8 +173,6 @@ def remove_block(connection: Connection, height: int, now: float, followers: Seq
     )
     connection.execute(_blocks.delete().where(_blocks.c.height == height))
     book.remove_block(connection, height)
-    for follower in followers:
-        follower.remove_block(connection, height)
     for row in rows:
         if Transaction.from_bytes(row.raw).is_coinbase:
             _mark_gone(connection, Txid(row.txid), now, changes, followers)

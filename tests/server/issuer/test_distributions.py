@@ -10,7 +10,6 @@ import pytest
 import sqlalchemy as sa
 
 from amp0.elements.address import Address
-from amp0.server import chainindex
 from amp0.server.issuer import assets, confirming, distributions
 from amp0.server.ledger import views
 from amp0.server.store import asset_schema
@@ -281,8 +280,7 @@ def test_i03_wrong_amounts_and_wrong_receivers(desk: TreasuryDesk, two: dict[str
         assert text in refused(desk, two, desk.confirm(sent, payments=2)), text
         desk.unmine()
         desk.unmine()
-        with desk.office.transaction() as db:
-            chainindex.mark_gone(db, [sent.tx.txid()], desk.office.clock.now)
+        desk.gone(sent.tx)
 
 
 def test_i03_another_asset_in_the_right_amounts(desk: TreasuryDesk, two: dict[str, Any]) -> None:
@@ -410,7 +408,7 @@ def test_what_was_sent_and_dropped_cannot_be_cancelled_while_it_may_come_back(
     one = f"{desk.path}/distributions/{two['distribution_uuid']}"
     sent = desk.pay(two)
     desk.unconfirmed(sent.tx)
-    gone(desk, sent)
+    desk.gone(sent.tx)
     assert f"was sent with {sent.txid}, which is in no block" in desk.api.refused("delete", f"{one}/cancel")["Error"]
     # A rival is not final in its first block.
     rival = desk.spend([to(STRANGER, desk.asset_id, 1)])
@@ -439,7 +437,7 @@ def test_a_reorganised_payment_cannot_be_cancelled(desk: TreasuryDesk, two: dict
     desk.mine(sent.tx)
     desk.unmine()
     assert f"was sent with {sent.txid}:" in desk.api.refused("delete", f"{one}/cancel")["Error"]
-    gone(desk, sent)
+    desk.gone(sent.tx)
     assert "may come back" in desk.api.refused("delete", f"{one}/cancel")["Error"]
 
 
@@ -455,9 +453,3 @@ def test_a_holder_cannot_keep_a_distribution_from_being_cancelled(desk: Treasury
     desk.mine(send([coin(LBTC, 5)], [to(script, LBTC, 5)]).tx)
     desk.mine(desk.spend([to(script, desk.asset_id, 1_000)], desk.held(sent, 0)).tx)
     desk.api.ok("delete", f"{desk.path}/distributions/{two['distribution_uuid']}/cancel")
-
-
-def gone(desk: TreasuryDesk, sent: Any) -> None:
-    """A transaction is in neither mempool nor block any more."""
-    with desk.office.transaction() as db:
-        chainindex.mark_gone(db, [sent.tx.txid()], desk.office.clock.now)

@@ -17,6 +17,7 @@ from amp0.elements.script import p2wpkh
 from amp0.elements.transaction import OutPoint, Transaction, TxIn
 from amp0.server import chainindex
 from amp0.server.issuer import treasury
+from amp0.server.issuer.undone import Undone
 from amp0.server.ledger import book
 from tests.server.issuer.office import AmpAccount, Api, Office, confidential
 from tests.server.issuer.treasury_txs import FEE, LBTC, RANDOM, Coin, Sent, coin, send, to
@@ -39,6 +40,7 @@ class TreasuryDesk:
     def __init__(self, office: Office, api: Api, *, hidden: bool = False, issued: int = 1_000_000, **columns: Any):
         self.office = office
         self.api = api
+        self.followers = [Undone(lambda: office.clock.now)]
         if not self.height:
             self.mine()
         outpoint = coin(LBTC, FEE).outpoint
@@ -91,7 +93,7 @@ class TreasuryDesk:
             transactions,
         )
         with self.office.transaction() as db:
-            chainindex.add_block(db, block, POLICY, self.office.clock.now)
+            chainindex.add_block(db, block, POLICY, self.office.clock.now, self.followers)
         for tx in transactions:
             self.office.chain[tx.txid()] = tx
 
@@ -99,13 +101,18 @@ class TreasuryDesk:
         """The newest block is gone; its transactions are in the mempool."""
         height = self.height
         with self.office.transaction() as db:
-            chainindex.remove_block(db, height, self.office.clock.now)
+            chainindex.remove_block(db, height, self.office.clock.now, self.followers)
 
     def unconfirmed(self, tx: Transaction) -> None:
         """A transaction in the mempool."""
         with self.office.transaction() as db:
-            chainindex.add_unconfirmed(db, [tx], POLICY, self.office.clock.now)
+            chainindex.add_unconfirmed(db, [tx], POLICY, self.office.clock.now, self.followers)
         self.office.chain[tx.txid()] = tx
+
+    def gone(self, tx: Transaction) -> None:
+        """A transaction is in neither block nor mempool any more."""
+        with self.office.transaction() as db:
+            chainindex.mark_gone(db, [tx.txid()], self.office.clock.now, self.followers)
 
     def held(self, sent: Sent, vout: int) -> Coin:
         """An output to be spent again."""

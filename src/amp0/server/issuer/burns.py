@@ -20,15 +20,27 @@ from amp0.server.issuer.endpoint import Endpoint, Runs
 from amp0.server.issuer.proofs import Destroyed
 from amp0.server.issuer.refusals import OperationRefused
 from amp0.server.ledger import views
+from amp0.server.store import schema
 from amp0.server.store.asset_schema import burns
 
 
 def list_all(call: Call, _body: None) -> list[wire.Burn]:
     """Burns that were confirmed, oldest first. Who resumes one compares these with their wallet."""
     asset = assets.find(call)
-    query = sa.select(burns).where(burns.c.asset == asset.id).order_by(burns.c.created_at, burns.c.txid)
+    seen = schema.transactions
+    query = (
+        sa.select(burns, seen.c.height)
+        .join(seen, seen.c.txid == burns.c.txid, isouter=True)
+        .where(burns.c.asset == asset.id)
+        .order_by(burns.c.created_at, burns.c.txid)
+    )
     return [
-        wire.Burn(txid=str(Txid(row.txid)), amount=row.satoshi, created=wire.date_text(row.created_at))
+        wire.Burn(
+            txid=str(Txid(row.txid)),
+            amount=row.satoshi,
+            created=wire.date_text(row.created_at),
+            transaction_status="UNCONFIRMED" if row.height is None else "CONFIRMED",
+        )
         for row in call.db.execute(query)
     ]
 
