@@ -47,6 +47,12 @@ def test_unknown_names_are_refused(name: str) -> None:
         Settings.from_environment({name: "1"})
 
 
+def test_a_misspelt_name_is_told_what_was_meant_and_not_all_of_eighty() -> None:
+    with pytest.raises(ConfigError, match="did you mean AMP0_WORKERS") as error:
+        Settings.from_environment({"AMP0_WORKER": "1"})
+    assert "AMP0_PREFLIGHT_REQUESTS" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

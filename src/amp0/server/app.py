@@ -361,11 +361,11 @@ def _service_keys(
     settings: Settings, store: Store, passphrase: bytes | None, random: Callable[[int], bytes]
 ) -> ServiceKeys:
     if settings.data_dir is None:
-        raise ConfigError("the server needs a data folder for its service key (data_dir)")
+        raise ConfigError("the server needs a data folder for its service key (--data-dir, AMP0_DATA_DIR)")
     if passphrase is None:
         raise ConfigError(
             "the service key is kept encrypted: name a file or file descriptor that holds its passphrase "
-            "(passphrase_file or passphrase_fd)"
+            "(--passphrase-file, --passphrase-fd, or the AMP0_… variables of these names)"
         )
     path = settings.data_dir / KEY_FILE
     main = settings.chain_network().main

@@ -8,6 +8,7 @@ Secrets are never in the environment: the passphrase of the service key comes fr
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -202,7 +203,9 @@ class Settings:
         if not self.listen:
             raise ConfigError("listen names no address; write for example 127.0.0.1:8080")
         if self.passphrase_file is not None and self.passphrase_fd is not None:
-            raise ConfigError("give passphrase_file or passphrase_fd, not both")
+            raise ConfigError(
+                "give --passphrase-file or --passphrase-fd (AMP0_PASSPHRASE_FILE or AMP0_PASSPHRASE_FD), not both"
+            )
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, bool):
@@ -218,7 +221,10 @@ class Settings:
             except InvalidInput as error:
                 raise ConfigError(f"chain_url: {error}") from None
             if self.chain_auth_file is None:
-                raise ConfigError("a node wants credentials: name its cookie file or one of your own (chain_auth_file)")
+                raise ConfigError(
+                    "a node wants credentials: name its cookie file or one of your own "
+                    "(--chain-auth-file, AMP0_CHAIN_AUTH_FILE)"
+                )
             return
         if self.chain_auth_file is not None:
             raise ConfigError("chain_auth_file is for a node: write chain_url as elements+http://host:port")
@@ -247,9 +253,11 @@ class Settings:
                 continue
             key = name.removeprefix(PREFIX).lower()
             if key not in fields or name != PREFIX + key.upper():
+                near = difflib.get_close_matches(name.upper(), [PREFIX + field.upper() for field in fields], 3)
+                meant = f"did you mean {' or '.join(near)}? " if near else ""
                 raise ConfigError(
-                    f"the environment variable {name} is not a setting of the server; remove or correct it "
-                    f"(settings: {', '.join(PREFIX + field.upper() for field in fields)})"
+                    f"the environment variable {name} is not a setting of the server; {meant}Remove or correct it: "
+                    "docs/server.md lists all settings"
                 )
             values[key] = _parse(name, fields[key], environment[name])
         unknown = overrides.keys() - fields.keys()

@@ -114,7 +114,7 @@ def test_a_url_of_no_database_is_one_sentence_without_its_password(url: str) -> 
 
 def test_a_database_that_is_away_is_one_sentence_without_its_password() -> None:
     pytest.importorskip("psycopg")
-    with pytest.raises(ConfigError, match="the database cannot be opened: .*port 1 ") as error:
+    with pytest.raises(ConfigError, match=r"the database cannot be opened: .*port 1 ") as error:
         Store.open("postgresql://amp0:hunter2@127.0.0.1:1/amp0")
     assert "hunter2" not in str(error.value)
 

@@ -52,7 +52,9 @@ def open_store(settings: Settings) -> Store:
     """The database of the settings, which a server has made before. Raises :class:`ConfigError`."""
     if settings.database_url is None:
         if settings.data_dir is None:
-            raise ConfigError("say which server: name its data folder (data_dir) or its database (database_url)")
+            raise ConfigError(
+                "say which server: name its data folder (--data-dir, AMP0_DATA_DIR) or its database (AMP0_DATABASE_URL)"
+            )
         if not (settings.data_dir / "amp0.sqlite").exists():
             raise ConfigError(f"there is no database in {settings.data_dir}; start the server once (amp0 server run)")
     return Store.open(settings.store_url())
@@ -61,7 +63,9 @@ def open_store(settings: Settings) -> Store:
 def open_wallet(settings: Settings, store: Store) -> FeeWallet:
     """The wallet whose coins the database has. Raises :class:`ConfigError`."""
     if settings.data_dir is None:
-        raise ConfigError("the key of the fee wallet is in the server's data folder: name it (data_dir)")
+        raise ConfigError(
+            "the key of the fee wallet is in the server's data folder: name it (--data-dir, AMP0_DATA_DIR)"
+        )
     path = settings.data_dir / FEE_WALLET_FILE
     if not path.exists():
         raise ConfigError(f"there is no {path}; start the server once (amp0 server run)")
@@ -69,7 +73,7 @@ def open_wallet(settings: Settings, store: Store) -> FeeWallet:
     if passphrase is None:
         raise ConfigError(
             "the key of the fee wallet is kept encrypted: name a file or file descriptor that holds the server's "
-            "passphrase (passphrase_file or passphrase_fd)"
+            "passphrase (--passphrase-file, --passphrase-fd, or the AMP0_… variables of these names)"
         )
     wallet = FeeWallet(load_seed_file(path, passphrase, what=FEE_WALLET_KEY), settings.chain_network())
     if _known(store) != wallet.pubkey:
