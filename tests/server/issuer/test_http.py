@@ -358,6 +358,22 @@ def test_whoever_is_refused_has_written_nothing(
         assert db.execute(asset_schema.categories.select()).all() == []
 
 
+def test_e14_what_a_statement_was_given_is_in_no_log(
+    office: Office, acme: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault is logged with its cause, and the error of a failed statement used to quote all that it was given:
+    wallets' cache passwords, encrypted keys, people's names."""
+    row = {"name": "N", "issuer_id": acme.id, "created_at": 0, "description": "a secret of somebody's"}
+
+    def function(call: Call, _body: None) -> None:
+        for _ in range(2):
+            call.db.execute(asset_schema.categories.insert().values(row))
+
+    assert with_endpoint(office, function, runs=Runs.WRITE).post("/probe").status_code == 500
+    assert "IntegrityError" in caplog.text
+    assert "a secret" not in caplog.text
+
+
 def test_an_answer_leaves_after_the_commit(office: Office, acme: Api) -> None:
     def function(call: Call, _body: None) -> dict[str, int]:
         write_a_row(call)

@@ -261,9 +261,10 @@ def _parse(url: str) -> sa.URL:
 
 
 def _make_engine(url: sa.URL, faults: Faults | None) -> Engine:
+    # Parameters are hidden everywhere: what fails is logged, and what a statement was given may be a secret.
     if url.get_backend_name() == "sqlite":
         return _make_sqlite(url, faults)
-    engine = sa.create_engine(url, pool_size=_POOL_SIZE, max_overflow=0, pool_pre_ping=True)
+    engine = sa.create_engine(url, pool_size=_POOL_SIZE, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
     _inject(engine, faults)
     return engine
 
@@ -272,11 +273,16 @@ def _make_sqlite(url: sa.URL, faults: Faults | None) -> Engine:
     in_memory = not url.database or url.database == ":memory:"
     arguments = {"check_same_thread": False, "timeout": _BUSY_SECONDS}
     if in_memory:
-        engine = sa.create_engine(url, poolclass=StaticPool, connect_args=arguments)
+        engine = sa.create_engine(url, poolclass=StaticPool, connect_args=arguments, hide_parameters=True)
     else:
         _make_private(Path(str(url.database)))
         engine = sa.create_engine(
-            url, poolclass=QueuePool, pool_size=_POOL_SIZE, max_overflow=0, connect_args=arguments
+            url,
+            poolclass=QueuePool,
+            pool_size=_POOL_SIZE,
+            max_overflow=0,
+            connect_args=arguments,
+            hide_parameters=True,
         )
 
     @sa.event.listens_for(engine, "connect")
