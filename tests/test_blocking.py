@@ -21,6 +21,8 @@ from tests.client.test_account import KEYS, ready_server
 
 ROOT = Path(__file__).parent.parent
 SIGNER = TestSigner()
+INSIDE: Any = blocking
+"""The module with what its stub does not show."""
 
 
 def options(server: MemoryServer) -> ClientOptions:
@@ -48,7 +50,7 @@ def test_nothing_public_is_left_out(name: str) -> None:
     original = derived._original
     assert derived.__doc__ == original.__doc__
     assert derived.__module__ == "amp0.blocking"
-    for member, value in blocking._public(original):
+    for member, value in INSIDE._public(original):
         found = inspect.getattr_static(derived, member)
         assert not inspect.iscoroutinefunction(found), member
         if inspect.isfunction(value):
@@ -58,15 +60,15 @@ def test_nothing_public_is_left_out(name: str) -> None:
 
 def test_the_seeds_set_up_and_daily_use() -> None:
     server = MemoryServer()
-    amp0 = blocking.Amp0Connected(NETWORK, SIGNER.data, options=options(server))
-    challenge = amp0.get_challenge()
-    amp0 = amp0.login(SIGNER.challenge(challenge))
-    assert isinstance(amp0, blocking.Amp0LoggedIn)
-    pointer = amp0.next_account()
-    amp_id = amp0.create_amp0_account(pointer, SIGNER.xpub(pointer))
-    amp0.create_watch_only("venue", "secret")
-    amp0.close()
-    amp0.close()
+    connected = blocking.Amp0Connected(NETWORK, SIGNER.data, options=options(server))
+    challenge = connected.get_challenge()
+    logged_in = connected.login(SIGNER.challenge(challenge))
+    assert isinstance(logged_in, blocking.Amp0LoggedIn)
+    pointer = logged_in.next_account()
+    amp_id = logged_in.create_amp0_account(pointer, SIGNER.xpub(pointer))
+    logged_in.create_watch_only("venue", "secret")
+    logged_in.close()
+    logged_in.close()
     with blocking.Amp0(NETWORK, "venue", "secret", amp_id, options=options(server)) as amp0:
         assert amp0.amp_id() == amp_id
         assert amp0.last_index() == 20
@@ -79,7 +81,7 @@ def test_the_seeds_set_up_and_daily_use() -> None:
 def test_known_addresses_do_not_wait_for_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     amp0 = open_account(ready_server())
     amp0.last_index()
-    monkeypatch.setattr(blocking._background, "run", lambda coroutine: pytest.fail("went to the loop"))
+    monkeypatch.setattr(INSIDE._background, "run", lambda coroutine: pytest.fail("went to the loop"))
     assert [amp0.address(i).index() for i in range(1, 21)] == list(range(1, 21))
     monkeypatch.undo()
     amp0.close()
@@ -116,13 +118,17 @@ def test_several_threads_share_one_object() -> None:
 def test_a_forgotten_object_closes_its_connection() -> None:
     server = ready_server()
     amp0 = open_account(server)
-    assert not server.connections[-1].dead
+
+    def is_closed() -> bool:
+        return server.connections[-1].dead
+
+    assert not is_closed()
     del amp0
     gc.collect()
     deadline = time.monotonic() + 5
-    while not server.connections[-1].dead and time.monotonic() < deadline:
+    while not is_closed() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert server.connections[-1].dead
+    assert is_closed()
 
 
 def test_a_blocking_call_inside_its_own_loop_says_so() -> None:
@@ -132,14 +138,14 @@ def test_a_blocking_call_inside_its_own_loop_says_so() -> None:
         with pytest.raises(LocalProtocolError, match=r"amp0\.client"):
             amp0.last_index()
 
-    asyncio.run_coroutine_threadsafe(inside(), blocking._background.loop()).result()
+    asyncio.run_coroutine_threadsafe(inside(), INSIDE._background.loop()).result()
     amp0.close()
     with pytest.raises(ConnectionFailed):
         amp0.last_index()
 
 
 def test_results_that_are_clients_are_wrapped() -> None:
-    assert blocking._DERIVED[client.Amp0LoggedIn] is blocking.Amp0LoggedIn
+    assert INSIDE._DERIVED[client.Amp0LoggedIn] is blocking.Amp0LoggedIn
     with blocking.EsploraClient.new_waterfalls("http://127.0.0.1:1", NETWORK) as chain:
         assert isinstance(chain, blocking.EsploraClient)
         assert repr(chain) == "<EsploraClient>"
@@ -155,7 +161,9 @@ def test_events_are_a_plain_iterator() -> None:
         assert events.next(0.01) is None
         publish = server.connections[-1].publish
         payload = {"count": 7, "block_hash": "ab" * 32, "previous_hash": "cd" * 32}
-        blocking._background.loop().call_soon_threadsafe(publish, "com.greenaddress.blocks", payload)
-        assert next(events).height == 7
+        INSIDE._background.loop().call_soon_threadsafe(publish, "com.greenaddress.blocks", payload)
+        block = next(events)
+        assert isinstance(block, client.NewBlock)
+        assert block.height == 7
     with pytest.raises(StopIteration):
         next(events)

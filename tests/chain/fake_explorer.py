@@ -240,7 +240,7 @@ class FakeExplorer:
         to_index, page = int(query["to_index"][0]), int(query["page"][0])
         seen = {}
         for chain in range(max(1, len(wallet.keys()[0].branches))):
-            rows: list[list[object]] = []
+            rows: list[list[dict[str, object]]] = []
             while True:
                 batch = [
                     [_seen(self, t) for t in self._touching(wallet.script_bytes(i, Chain(chain)))]

@@ -670,7 +670,7 @@ def test_a15_deadline() -> None:
     """A15: a server that never answers costs one deadline, and the error says what to do."""
 
     class Silent(Moody):
-        async def request(self, *args: object) -> Response:  # type: ignore[override]
+        async def request(self, *args: object) -> Response:
             await asyncio.Event().wait()
             raise AssertionError
 
@@ -726,4 +726,4 @@ def test_builders() -> None:
         EsploraClient.from_builder(EsploraClientBuilder(base_url="localhost", network=NETWORK, utxo_only=True))
     for bad in ({"timeout": 0}, {"timeout": 1e9}, {"concurrency": 0}, {"concurrency": 1000}):
         with pytest.raises(InvalidInput):
-            EsploraClient("localhost", NETWORK, **bad)  # type: ignore[arg-type]
+            EsploraClient("localhost", NETWORK, **bad)

@@ -62,9 +62,10 @@ def test_two_methods_and_a_payment_with_each(operator: Operator) -> None:
     shown = operator.run("2fa", "enable", "totp", "--json").json()
     assert shown["enabled"] is False
     totp = pyotp.parse_uri(shown["otpauth_url"])
+    assert isinstance(totp, pyotp.TOTP)
     new = Path(terminal.path("new"))
     new.touch(mode=0o600)
-    new.write_text(totp.at(int(time.time())), encoding="utf-8")  # type: ignore[union-attr,no-untyped-call]
+    new.write_text(totp.at(int(time.time())), encoding="utf-8")
     enable = ["2fa", "enable", "totp", "--new-code-file", str(new)]
     asked = operator.run(*enable)
     assert asked.code == 53

@@ -244,7 +244,7 @@ def test_b13_a_rotated_service_key_is_refused() -> None:
 
 def test_b13_a_pinned_descriptor_must_match() -> None:
     async def work(server: MemoryServer) -> None:
-        assert await connect(server, descriptor=SPENDS["descriptor"])
+        await connect(server, descriptor=SPENDS["descriptor"])
         other = str((await connect(server, "GA2")).wollet_descriptor())
         with pytest.raises(NetworkMismatch, match="pinned"):
             await connect(server, "GA1", descriptor=other)
@@ -462,7 +462,7 @@ def test_a15_a_silent_cosigner() -> None:
     async def work(server: MemoryServer) -> None:
         amp0 = await connect(server, cosign_timeout=0.05)
 
-        async def never(*args: Any) -> bytes:
+        async def never(*args: Any, **more: Any) -> bytes:
             await asyncio.sleep(10)
             return b""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -51,7 +52,8 @@ def test_transactions_of_the_account_in_every_form(accounts: Any) -> None:
 
 @pytest.mark.parametrize("payload", [None, 5, "x", [], {}, {"txhash": "zz"}, {"txhash": "ef" * 32, "subaccounts": "1"}])
 def test_payloads_out_of_shape_are_refused(payload: Any) -> None:
-    for parse in (module.block_of, lambda value: module.transaction_of(1, value)):
+    parsers: list[Callable[[Any], object]] = [module.block_of, lambda value: module.transaction_of(1, value)]
+    for parse in parsers:
         with pytest.raises(RemoteProtocolError):
             parse(payload)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from amp0.client import Amp0
+from amp0.elements import pset_fields as f
 from amp0.elements.pset import Amp0Pset, Pset
 from amp0.errors import CallFailed, ConnectionFailed, CosignRefused, InvalidInput, LoginFailed, NetworkMismatch
 from amp0.protocol import preflight as wire
@@ -96,7 +97,7 @@ def test_of_a_pset_only_what_it_takes_leaves() -> None:
 
 def test_a_pset_without_proofs_takes_its_nonces_along() -> None:
     full = amp0pset("lbtc").pset()
-    proofs = {wire.f.O_VALUE_PROOF, wire.f.O_ASSET_PROOF}
+    proofs = {f.O_VALUE_PROOF, f.O_ASSET_PROOF}
     outputs = [type(one)({k: v for k, v in one.fields.items() if k not in proofs}) for one in full.outputs()]
     bare = Amp0Pset(Pset.of(full.fields, full.inputs(), outputs), CASES["lbtc"]["blinding_nonces"])
 

@@ -218,9 +218,10 @@ def test_actions_name_everything_they_agree_to() -> None:
     for action in (TwoFactorAction.sign("ab" * 32), TwoFactorAction.enable("gauth"), TwoFactorAction.disable("sms")):
         needed, allowed = wire.ACTIONS[action.name]
         assert set(needed) <= action.data.keys() <= {*needed, *allowed}
-    for wrong in (lambda: TwoFactorAction.set_limit(-1), lambda: TwoFactorAction.freeze([])):
-        with pytest.raises(InvalidInput):
-            wrong()
+    with pytest.raises(InvalidInput):
+        TwoFactorAction.set_limit(-1)
+    with pytest.raises(InvalidInput):
+        TwoFactorAction.freeze([])
 
 
 PLAIN = (
@@ -281,11 +282,11 @@ def test_the_calls_of_a_full_session() -> None:
             with pytest.raises(InvalidInput):
                 await wrong
 
-    confirming = dict.fromkeys(
-        ("twofactor__confirm_reset", "twofactor__confirm_undo_reset", "twofactor__cancel_reset"), reset
-    )
-    enabling = dict.fromkeys(("twofactor__enable_email", "twofactor__enable_gauth"), CONFIG)
-    run(ready_server(**confirming, **enabling, twofactor__request_proxy="token"), work)
+    resetting = ("twofactor__confirm_reset", "twofactor__confirm_undo_reset", "twofactor__cancel_reset")
+    enabling = ("twofactor__enable_email", "twofactor__enable_gauth")
+    answers: dict[str, Any] = {**dict.fromkeys(resetting, reset), **dict.fromkeys(enabling, CONFIG)}
+    answers["twofactor__request_proxy"] = "token"
+    run(ready_server(**answers), work)
 
 
 def test_a_server_that_cannot_list_frozen_outputs_has_none() -> None:

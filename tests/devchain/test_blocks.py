@@ -106,11 +106,8 @@ def _other(value: Any) -> list[Any]:
             changed.append(bytes((value[0] ^ 1,)) + value[1:])
         return changed
     if isinstance(value, tuple):
-        changed = [(*value, b""), (*value, b"\x51")]
-        if value:
-            changed.append(value[:-1])
-            changed.append((*value[:-1], value[-1] + b"\x00"))
-        return changed
+        longer = [(*value, b""), (*value, b"\x51")]
+        return [*longer, value[:-1], (*value[:-1], value[-1] + b"\x00")] if value else longer
     raise AssertionError(type(value))
 
 
@@ -129,7 +126,8 @@ def _altered_headers(header: BlockHeader) -> Iterator[tuple[str, BlockHeader]]:
                     params = replace(value, **{inner.name: other})
                     if params.kind == 1 and len(params.extra_root) != 32:
                         params = replace(params, extra_root=bytes(32))
-                    yield f"{each.name}.{inner.name}", replace(header, **{each.name: params})
+                    changes: dict[str, Any] = {each.name: params}
+                    yield f"{each.name}.{inner.name}", replace(header, **changes)
         elif each.name == "previous":
             yield each.name, replace(header, previous=BlockHash(sha256d(value)))
         elif each.name == "merkle":

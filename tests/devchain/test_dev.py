@@ -156,7 +156,11 @@ def test_the_timer_mines_while_the_application_lives() -> None:
         assert (await outbox.get())["type"] == "lifespan.startup.complete"
         mined = asyncio.Event()
         loop = asyncio.get_running_loop()
-        built.chain.on_change(lambda _: loop.call_soon_threadsafe(mined.set))
+
+        def heard(_: str) -> None:
+            loop.call_soon_threadsafe(mined.set)
+
+        built.chain.on_change(heard)
         await asyncio.wait_for(mined.wait(), 10)
         await inbox.put({"type": "lifespan.shutdown"})
         assert (await outbox.get())["type"] == "lifespan.shutdown.complete"

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amp0.devchain import journal as journal_module
 from amp0.devchain.chain import Chain
 from amp0.devchain.faucet import Faucet, Payment
 from amp0.devchain.journal import BLOCK, DISCONNECT, MAGIC, TRANSACTION, Journal, encode_record, read_records
@@ -102,7 +101,7 @@ def test_a_full_disk_takes_nothing_back_and_forgets_nothing(tmp_path: Path, monk
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(journal_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ConfigError, match="make room"):
         chain.mine()
     assert chain.height == 2

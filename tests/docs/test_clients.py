@@ -27,7 +27,8 @@ URL = "http://127.0.0.1:9908"
 
 
 def block(kind: str, nth: int = 0) -> str:
-    return [text for name, text in BLOCKS if name == kind][nth]
+    found: list[str] = [text for name, text in BLOCKS if name == kind]
+    return found[nth]
 
 
 def test_the_page_has_the_blocks_that_are_run_here() -> None:
@@ -68,10 +69,9 @@ def test_one_wallet_in_the_sdk_and_in_gdk(stack: Stack, here: Path) -> None:
     told = 'print(account["receiving_id"], address["address"])\nsession.destroy()\n'
     script = block("python gdk").replace("<mnemonic>", mnemonic) + told
     amp_id, address = run([sys.executable, "-c", script], here).split()
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(block("python our").replace(URL, stack.cosign_url).replace("<mnemonic>", mnemonic), names)
-    logged_in: Any = names["amp0"]
-    assert logged_in.next_account() == 2
+    assert names["amp0"].next_account() == 2
     with Amp0(names["network"], "the venue", "correct horse", amp_id) as amp0:
         assert str(amp0.address(amp0.last_index()).address()) == address
 

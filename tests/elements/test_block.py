@@ -83,7 +83,7 @@ def test_signing_data_is_not_hashed() -> None:
 
 
 def _header_hex(height: int) -> str:
-    raw = BLOCKS[height].get("hex") or BLOCKS[height]["raw"]
+    raw: str = BLOCKS[height].get("hex") or BLOCKS[height]["raw"]
     reader = Reader(bytes.fromhex(raw))
     BlockHeader.read(reader)
     return raw[: 2 * reader.pos]

@@ -21,7 +21,7 @@ POLL_LIMIT_SECONDS = 600
 ZERO = "00" * 32
 ENVELOPE = {"jsonrpc": "2.0"}
 """What the script puts around a call of the node: JSON-RPC 2.0, without an id."""
-PARAMETERS_OF_SENDMANY = (0, "", [], False, 1, "UNSET")
+PARAMETERS_OF_SENDMANY: tuple[Any, ...] = (0, "", [], False, 1, "UNSET")
 
 
 class Stopped(Exception):

@@ -143,7 +143,7 @@ def test_a_chain_of_unconfirmed_change(gdk: GdkPeer, stack: Stack) -> None:
 def test_everything_of_an_account_is_sent(gdk: GdkPeer, stack: Stack) -> None:
     alice, bob = open_amp(gdk, stack, "greedy"), stranger(gdk, stack, "greedy")
     alice.funded(5_000, 6_000)
-    draft = {
+    draft: dict[str, Any] = {
         "addressees": [{"address": bob.address(), "asset_id": alice.lbtc, "satoshi": 0, "is_greedy": True}],
         "utxos": alice.unspent(),
     }

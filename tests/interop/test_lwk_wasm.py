@@ -186,7 +186,7 @@ process.exit(0);
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     printed, end = done.stdout.splitlines()
-    return given | json.loads(end) | {"printed": printed}
+    return {**given, **json.loads(end), "printed": printed}
 
 
 @pytest.fixture(scope="module")
@@ -282,12 +282,11 @@ def test_lwk_wasm_logs_in_with_our_client_s_mnemonic_and_makes_the_second_accoun
     second = opened.run(JS_ACCOUNT.replace("ampId", "second") + "result = { pointer, second };")
     assert second["pointer"] == 2
     # The credentials show it to our client, which reads the wallet's blob that lwk_wasm has written.
-    other = Day(OwnPeer(own.stack.network), own.stack, own.username, PASSWORD)
+    peer = OwnPeer(own.stack.network)
+    other = Day(peer, own.stack, own.username, PASSWORD)
     other.run(CONNECT, username=own.username, password=PASSWORD, amp_id=second["second"])
-    assert other.peer.run("result = str(amp0.wollet_descriptor())") != own.peer.run(
-        "result = str(amp0.wollet_descriptor())"
-    )
-    other.peer.close()
+    assert peer.run("result = str(amp0.wollet_descriptor())") != own.peer.run("result = str(amp0.wollet_descriptor())")
+    peer.close()
 
 
 @pytest.mark.parametrize("waterfalls", [True, False], ids=["waterfalls", "esplora"])

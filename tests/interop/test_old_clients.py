@@ -75,7 +75,9 @@ class OldClient:
         self.socket.send(msgspec.msgpack.encode(message))
 
     def _receive(self) -> Any:
-        return msgspec.msgpack.decode(self.socket.recv(10))
+        frame = self.socket.recv(10)
+        assert isinstance(frame, bytes)
+        return msgspec.msgpack.decode(frame)
 
 
 def test_a_day_of_an_old_client(stack: Stack) -> None:

@@ -245,10 +245,8 @@ def distribute(market: Market) -> None:
 
 def test_each_kit_sees_what_was_distributed(market: Market) -> None:
     assert market.seen() == dict.fromkeys(KITS, EACH)
-    assert market.register() == {
-        None: ISSUED - len(KITS) * EACH,
-        **{holder.gaid: EACH for holder in market.holders.values()},
-    }
+    register: dict[str | None, int] = {holder.gaid: EACH for holder in market.holders.values()}
+    assert market.register() == register | {None: ISSUED - len(KITS) * EACH}
 
 
 @pytest.mark.parametrize(("giver", "taker"), [("lwk", "gdk"), ("gdk", "own"), ("own", "lwk")])

@@ -103,6 +103,9 @@ class Wallet:
 
     async def check(self) -> None: ...
 
+    async def new_address(self) -> str:
+        raise AssertionError("only issuances want one")
+
     async def missing(self, outpoints: Sequence[Outpoint]) -> list[Outpoint]:
         return [outpoint for outpoint in outpoints if (outpoint.txid, outpoint.vout) not in self.coins]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ async def burn(office: Office, wallet: Wallet, state_dir: Path | None = None) ->
     return await office.burn(UUID, AMOUNT, wallet, state_dir=state_dir, poll_seconds=0)
 
 
-OPERATIONS: dict[str, Callable[..., Awaitable[Any]]] = {
+OPERATIONS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
     "distribute": distribute,
     "reissue": reissue,
     "burn": burn,

@@ -17,7 +17,7 @@ from amp0.protocol.issuer import Info
 from tests.issuer.loop import in_a_loop
 
 Answer = Callable[[httpx.Request], httpx.Response]
-USER = {"id": 7, "GAID": None, "is_company": False, "name": "Alice", "categories": [], "creator": 1}
+USER: dict[str, Any] = {"id": 7, "GAID": None, "is_company": False, "name": "Alice", "categories": [], "creator": 1}
 
 
 class Server:

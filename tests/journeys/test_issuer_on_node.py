@@ -88,8 +88,8 @@ class Office:
     def check(self, *, treasury: int, tokens: int = 2, **holders: int) -> None:
         """Server, node and wallets agree."""
         asset_id = self.asset["asset_id"]
-        gaids = {self.holders[name].amp_id: satoshi for name, satoshi in holders.items()}
-        assert self.issuer.holdings(self.asset) == {None: treasury, **gaids}
+        held: dict[str | None, int] = {self.holders[name].amp_id: satoshi for name, satoshi in holders.items()}
+        assert self.issuer.holdings(self.asset) == held | {None: treasury}
         for name, satoshi in holders.items():
             assert self.holders[name].sync().get(asset_id, 0) == satoshi
         summary = self.issuer.api("GET", f"{self.path}/summary")

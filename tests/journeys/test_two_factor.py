@@ -76,11 +76,13 @@ class Authenticator:
 
     def __init__(self, stack: Stack, url: str) -> None:
         self._stack = stack
-        self._totp = pyotp.parse_uri(url)
+        totp = pyotp.parse_uri(url)
+        assert isinstance(totp, pyotp.TOTP)
+        self._totp = totp
 
     def code(self) -> tuple[str, str]:
         self._stack.dev.move_clock(self._stack.clock.offset + 30)
-        return "gauth", self._totp.at(int(self._stack.clock()))  # type: ignore[no-untyped-call,union-attr]
+        return "gauth", self._totp.at(int(self._stack.clock()))
 
 
 def signed_drain(venue: Venue) -> Amp0Pset:

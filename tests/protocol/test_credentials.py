@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amp0.elements import wally
-from amp0.elements.descriptor import Chain, WolletDescriptor
+from amp0.elements.descriptor import Chain, DescriptorKey, WolletDescriptor
 from amp0.elements.keys import ExtendedKey, KeyOrigin, Mnemonic, Slip77
 from amp0.errors import Amp0Error, InvalidInput, RemoteProtocolError
 from amp0.network import TEST_SERVICE_CHAIN_CODE, TEST_SERVICE_PUBKEY, Network
@@ -90,8 +90,8 @@ def test_account_descriptor_under_the_test_key(name: str, i: int) -> None:
     user = KeyOrigin(data.master_xpub.fingerprint(), c.account_path(account))
     descriptor = WolletDescriptor.of_amp0(
         slip77=data.slip77_key,
-        service=c.DescriptorKey(origin, service),
-        user=c.DescriptorKey(user, c.account_xpub(master, account), steps=(1,)),
+        service=DescriptorKey(origin, service),
+        user=DescriptorKey(user, c.account_xpub(master, account), steps=(1,)),
     )
     check_account(network, descriptor, amp0)
 

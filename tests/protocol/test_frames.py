@@ -139,7 +139,7 @@ def test_a06_msgpack_that_is_refused(frame: bytes) -> None:
 def test_a06_bounds_are_those_given() -> None:
     small = Limits(max_frame=100, max_items=5, max_depth=4)
     for serializer in (JSON, MSGPACK):
-        assert serializer.decode(serializer.encode(Call(1, {}, "x", [])), small)
+        assert serializer.decode(serializer.encode(Call(1, {}, "x", [])), small) == Call(1, {}, "x", [])
         for call in (Call(1, {}, "x", ["y" * 100]), Call(1, {}, "x", [1, 2]), Call(1, {}, "x", [[[1]]])):
             with pytest.raises(RemoteProtocolError):
                 serializer.decode(serializer.encode(call), small)

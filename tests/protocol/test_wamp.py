@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -173,8 +174,8 @@ def test_a08_request_ids() -> None:
         violation(joined()[1], f'[48,{number},{{}},"x",[]]')
     # Known clients count from anywhere, or draw at random.
     _, server = joined()
-    for number in (9, 10, 3, 2**53, 1):
-        server.receive(f'[48,{number},{{}},"x",[]]')
+    for known in (9, 10, 3, 2**53, 1):
+        server.receive(f'[48,{known},{{}},"x",[]]')
     assert set(server.pending) == {9, 10, 3, 2**53, 1}
 
 
@@ -268,7 +269,7 @@ def test_our_own_mistakes_change_nothing() -> None:
     for wrong in (1, 0, -5, 2**53 + 1):
         with pytest.raises(LocalProtocolError):
             client.call(wrong, "x", [])
-    for act in (
+    mistakes: list[Callable[[], object]] = [
         lambda: client.hello(),
         lambda: client.result(1, None),
         lambda: client.welcome(1),
@@ -279,7 +280,8 @@ def test_our_own_mistakes_change_nothing() -> None:
         lambda: server.subscribed(1, 1),
         lambda: server.event(1, 1, {}),
         lambda: server.welcome(1),
-    ):
+    ]
+    for act in mistakes:
         with pytest.raises(LocalProtocolError):
             act()
     pass_on(client, server)

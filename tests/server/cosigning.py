@@ -131,20 +131,20 @@ class World:
         key = master.derive((3 + HARDENED, account + HARDENED)) if account else master
         with self.store.transaction() as db:
             user_id = db.execute(
-                sa.insert(schema.users).values(
+                sa.insert(schema.users).returning(schema.users.c.id).values(
                     master_pubkey=master.public_key, master_chain_code=master.chain_code,
                     login_hash=wally.hash160(master.public_key), gait_path=gait, user_agent="test", appearance="{}",
                     cache_password="x", csv_blocks=65535, nlocktime_blocks=12960, client_blob="", client_blob_hmac="",
                     created_at=1,
                 )
-            ).inserted_primary_key[0]  # fmt: skip
+            ).scalar_one()  # fmt: skip
             account_id = db.execute(
-                sa.insert(schema.accounts).values(
+                sa.insert(schema.accounts).returning(schema.accounts.c.id).values(
                     user_id=user_id, pointer=account, type="2of2_no_recovery" if account else "2of2", name="",
                     receiving_id="GA" + name, user_pubkey=key.public_key if account else None,
                     user_chain_code=key.chain_code if account else None, last_pointer=0, created_at=1,
                 )
-            ).inserted_primary_key[0]  # fmt: skip
+            ).scalar_one()  # fmt: skip
             made = Account(account_id, user_id, account, gait, key, self.keys, csv_blocks)
             db.execute(
                 sa.insert(schema.addresses),

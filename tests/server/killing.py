@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -57,16 +58,16 @@ def serve(path: Path, requests: Sequence[Request], log: Path, die_at: int | None
     cosigner = Cosigner(store, ServiceKeys.test_key(), FakeChain(), policy_asset=LBTC, clock=time.time)
     decide, sign = cosigner._decide_and_record, cosigner._sign
 
-    def watched_decide(*arguments: object) -> bool:
+    def watched_decide(*arguments: Any, **more: Any) -> bool:
         nonlocal armed
         armed = True
-        result = decide(*arguments)  # type: ignore[arg-type]
+        result = decide(*arguments, **more)
         point("recorded")
         return result
 
-    def watched_sign(*arguments: object, **more: object) -> Cosigned:
+    def watched_sign(*arguments: Any, **more: Any) -> Cosigned:
         nonlocal armed
-        result = sign(*arguments, **more)  # type: ignore[arg-type]
+        result = sign(*arguments, **more)
         point("signed")
         armed = False
         return result
@@ -108,8 +109,8 @@ def check_after(path: Path, requests: Sequence[Request], log: Path) -> int:
     acknowledged: dict[int, str] = {}
     lines = log.read_bytes().split(b"\n")[:-1] if log.exists() else []
     for line in lines:
-        number, text = line.decode().split()
-        assert acknowledged.setdefault(int(number), text) == text
+        place, text = line.decode().split()
+        assert acknowledged.setdefault(int(place), text) == text
     store = Store.open(f"sqlite:///{path}")
     cosigner = Cosigner(store, ServiceKeys.test_key(), FakeChain(), policy_asset=LBTC, clock=time.time)
     with store.snapshot() as db:

@@ -224,7 +224,9 @@ class Wallet:
 
     async def log_in(self, client: Client) -> rpc.LoginData:
         signature = credentials.sign_challenge(self.master, await self.challenge(client))
-        return rpc.parse_result(rpc.Authenticate(signature), [await client.call(rpc.Authenticate(signature))])
+        call = rpc.Authenticate(signature)
+        data: rpc.LoginData = rpc.parse_result(call, [await client.call(call)])
+        return data
 
     async def create_account(self, client: Client, account: int = 1) -> str:
         call = rpc.CreateSubaccount(account, "", rpc.ACCOUNT_TYPE, [self.account_xpub(account)], [""])

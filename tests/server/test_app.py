@@ -325,8 +325,9 @@ def test_a_database_belongs_to_one_key_and_one_chain(tmp_path: Path) -> None:
 def test_without_passphrase_or_folder_nothing_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="passphrase"):
         started(tmp_path, passphrase=None)
+    started(tmp_path / "x", passphrase=b"one")
     with pytest.raises(ConfigError, match="passphrase"):
-        started(tmp_path / "x", passphrase=b"one") and started(tmp_path / "x", passphrase=b"two")
+        started(tmp_path / "x", passphrase=b"two")
     with pytest.raises(ConfigError, match="data folder"):
         build(Settings(), passphrase=b"x")
 
@@ -361,7 +362,7 @@ def test_j10_the_test_key_is_refused_off_loopback(host: str) -> None:
         {"chain_url": "https://explorer.example"},
     ],
 )
-def test_j10_the_test_key_is_refused_behind_a_public_url(urls: dict[str, str]) -> None:
+def test_j10_the_test_key_is_refused_behind_a_public_url(urls: dict[str, Any]) -> None:
     with pytest.raises(NetworkMismatch):
         build(Settings(**urls), keys=ServiceKeys.test_key())
 

@@ -93,6 +93,18 @@ def _question(alice: Objects) -> preflight.PreflightRequest:
     )
 
 
+def _codes_of(kind: type[Any]) -> Callable[[Objects], list[rpc.Procedure]]:
+    return lambda a: [
+        kind(wire.SEND_RAW_TX, {"txid": a.txid}),
+        kind(wire.REMOVE_ACCOUNT, {}),
+        kind(wire.CHANGE_LIMITS, _LIMITS),
+    ]
+
+
+def _always(call: rpc.Procedure) -> Callable[[Objects], rpc.Procedure]:
+    return lambda a: call
+
+
 def _outputs(alice: Objects) -> dict[str, Any]:
     return {"list": [{"txhash": alice.txid, "pt_idx": 0, "user_status": 1}]}
 
@@ -144,19 +156,12 @@ RULES: Mapping[type[rpc.Procedure], Rule] = {
     wire.GetFrozenOutputs: _(WATCH_ONLY, lambda a: wire.GetFrozenOutputs()),
     **{
         # A watch-only session has codes sent for spends only.
-        kind: _(
-            WATCH_ONLY,
-            lambda a, kind=kind: [
-                kind(wire.SEND_RAW_TX, {"txid": a.txid}), kind(wire.REMOVE_ACCOUNT, {}),
-                kind(wire.CHANGE_LIMITS, _LIMITS),
-            ],
-            "two_factor_codes",
-        )
+        kind: _(WATCH_ONLY, _codes_of(kind), "two_factor_codes")
         for kind in wire.REQUEST.values()
     },
-    **{kind: _(FULL, lambda a, kind=kind: kind(EMAIL, _CODE)) for kind in wire.INIT_ENABLE.values()},
-    **{kind: _(FULL, lambda a, kind=kind: kind("123456")) for kind in wire.ENABLE_WITH.values()},
-    **{kind: _(FULL, lambda a, kind=kind: kind(_CODE)) for kind in wire.DISABLE_WITH.values()},
+    **{kind: _(FULL, _always(kind(EMAIL, _CODE))) for kind in wire.INIT_ENABLE.values()},
+    **{kind: _(FULL, _always(kind("123456"))) for kind in wire.ENABLE_WITH.values()},
+    **{kind: _(FULL, _always(kind(_CODE))) for kind in wire.DISABLE_WITH.values()},
     wire.RequestProxy: _(FULL, lambda a: wire.RequestProxy(wire.GAUTH, _CODE)),
     wire.EnableGauth: _(FULL, lambda a: wire.EnableGauth("123456", _CODE)),
     wire.SetEmail: _(FULL, lambda a: wire.SetEmail("mallory@evil.example", _CODE)),

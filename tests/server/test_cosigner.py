@@ -12,13 +12,13 @@ from sqlalchemy.engine import Connection
 from amp0.elements.confidential import unblind, verify_amounts
 from amp0.elements.hashes import Txid
 from amp0.elements.sighash import SighashCache, verify
-from amp0.elements.transaction import Transaction
+from amp0.elements.transaction import OutPoint, Transaction
 from amp0.server.cosign_checks import PLACEHOLDER, Limits, Spend
 from amp0.server.cosigner import Door, Request
 from amp0.server.refusal import AlreadySigned, ChainUnavailable, NotAllowed, NotFound, ServerBusy, SpentInput
 from amp0.server.store import schema
 from amp0.server.store.engine import Store
-from tests.server.cosigning import OTHER, STRANGER_KEY, Payment, World
+from tests.server.cosigning import OTHER, STRANGER_KEY, Coin, Payment, World
 
 
 @pytest.fixture
@@ -76,8 +76,6 @@ def test_own_unconfirmed_outputs_are_spendable(world: World) -> None:
     first = world.pay([world.fund(alice)])
     signed = world.cosigner.cosign(first.request()).tx
     world.watch(signed, None, {1: (alice, 2)})
-    from tests.server.cosigning import Coin, OutPoint
-
     change = Coin(OutPoint(signed.txid(), 1), signed.vout[1], first.outputs[1].opening, alice, 2)
     second = world.pay([change], 1_000)
     check_signed(second, world.cosigner.cosign(second.request()).tx)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from amp0.elements.sighash import SighashCache
 from amp0.elements.transaction import Issuance, OutPoint, Transaction, TxOut, explicit_value_field
 from amp0.errors import InvalidInput
 from amp0.network import Network
-from amp0.server.cosign_checks import MAX_WEIGHT, PLACEHOLDER, Limits
+from amp0.server.cosign_checks import MAX_WEIGHT, PLACEHOLDER, Limits, Spend
 from amp0.server.cosigner import Request
 from amp0.server.refusal import (
     AddressNeverIssued,
@@ -231,7 +232,7 @@ def test_d07_a_coin_that_was_reorganised_away_is_retryable(world: World, payment
 def test_d08_counts_and_sizes_before_anything_expensive(
     world: World, payment: Payment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confidential.wally, "unblind_with_nonce", None)
+    monkeypatch.setattr(wally, "unblind_with_nonce", None)
     monkeypatch.setattr(world.cosigner, "_known_inputs", None)
     tx = payment.tx
     duplicate = payment.with_tx(vin=[tx.vin[0], tx.vin[0]])
@@ -372,15 +373,19 @@ def test_d15_change_counts_as_own_only_by_its_script() -> None:
     world = World()
     alice = world.wallet("alice")
     coin = world.fund(alice)
-    seen: list[object] = []
+    seen: list[Spend] = []
     decide = world.cosigner._decide_and_record
-    world.cosigner._decide_and_record = lambda *a: (seen.append(a[0]), decide(*a))[1]  # type: ignore[method-assign]
+
+    def watched(spend: Spend, *arguments: Any, **more: Any) -> bool:
+        seen.append(spend)
+        return decide(spend, *arguments, **more)
+
+    world.cosigner._decide_and_record = watched  # type: ignore[method-assign]
     unissued = world.pay(
         [coin], extra=[PlainOutput(alice.script(21), LBTC, 10_000, wally.public_key(alice.blinding_key))]
     )
     world.cosigner.cosign(unissued.request())
-    spend = seen[0]
-    amounts = [opening.satoshi for opening in spend.openings]  # type: ignore[attr-defined]
+    amounts = [opening and opening.satoshi for opening in seen[0].openings]
     assert amounts == [60_000, 10_000, 29_900, 100]
     with world.store.snapshot() as db:
         own = {row.script_pubkey for row in db.execute(sa.select(schema.addresses.c.script_pubkey))}
@@ -539,9 +544,9 @@ def test_g04_a_store_that_cannot_write_stops_all_signing() -> None:
         payment, later = world.pay([world.fund(alice)]), world.pay([world.fund(alice, pointer=2)])
         record = world.cosigner._record
 
-        def break_then_record(*arguments: object, where: str = where, record: object = record) -> None:
+        def break_then_record(*arguments: Any, where: str = where, record: Any = record, **more: Any) -> None:
             broken.append(where)
-            record(*arguments)  # type: ignore[operator]
+            record(*arguments, **more)
 
         world.cosigner._record = break_then_record  # type: ignore[method-assign]
         if where == "begin":

@@ -94,8 +94,8 @@ def test_a_fault_in_one_call_is_its_own(tmp_path: Path, monkeypatch: pytest.Monk
         context.db.execute(schema.users.update().values(client_blob="half"))
         raise ZeroDivisionError
 
-    changed = {**calls.CALLS, rpc.SetAppearance: calls.Row(broken, row.level, row.runs)}
-    monkeypatch.setattr(calls, "CALLS", changed)
+    changed = calls.Row(broken, row.level, row.runs)
+    monkeypatch.setattr(calls, "CALLS", dict(calls.CALLS) | {rpc.SetAppearance: changed})
     several = [ask(rpc.Fund(1)), ask(rpc.SetAppearance({})), ask(rpc.Fund(1))]
     outcomes = calls.execute_together(server.services, several)
     assert [outcome.refusal.name if outcome.refusal else None for outcome in outcomes] == [None, "internal", None]
@@ -160,7 +160,7 @@ def test_sessions_that_write_at_the_same_time_share_commits() -> None:
 
 
 def test_each_has_a_commit_of_its_own_where_that_is_wanted() -> None:
-    commits = []
+    commits: list[str] = []
 
     async def scene(world: World) -> None:
         wallet = Wallet("alice")

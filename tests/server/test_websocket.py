@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -28,7 +29,7 @@ async def give(client: Client, *frames: str | bytes) -> list[Any]:
     for frame in frames:
         await client.connection.handle(frame)
     await settle()
-    decode = json.loads if client.serializer is wamp.Serializer.JSON else msgspec.msgpack.decode
+    decode: Callable[[Any], Any] = json.loads if client.serializer is wamp.Serializer.JSON else msgspec.msgpack.decode
     return [decode(frame) for frame in client.sent[before:]]
 
 
@@ -134,7 +135,7 @@ def test_a01_a_frame_over_the_limit_closes_with_1009() -> None:
         client = await world.joined()
         fits = head + "a" * (most - len(head) - len(tail)) + tail
         await client.connection.handle(fits)
-        assert client.close_code is None
+        assert not client.close_code
         await client.connection.handle(fits + " ")
         assert client.close_code == CLOSE_TOO_LARGE
 
@@ -196,7 +197,7 @@ def test_a09_a_client_is_held_back_by_its_own_calls() -> None:
         running = 0
         most = 0
 
-        async def slow(*_: object) -> Any:
+        async def slow(*_: Any, **__: Any) -> Any:
             nonlocal running, most
             running += 1
             most = max(most, running)
@@ -219,7 +220,7 @@ def test_a09_a_client_that_does_not_read_its_events_is_disconnected() -> None:
         await client.subscribe(rpc.TOPIC_BLOCKS)
         never = asyncio.Event()
 
-        async def stuck(_frame: str | bytes) -> None:
+        async def stuck(frame: str | bytes) -> None:
             await never.wait()
 
         client.send = stuck  # type: ignore[method-assign]

@@ -168,9 +168,13 @@ def test_slow_work_that_waits_for_somebody_leaves_its_place_to_another(leaves: b
                 assert not answered.wait(0.2)
             order.append("asks")
 
+        def works() -> None:
+            order.append("works")
+            answered.set()
+
         first = asyncio.create_task(workers.slow(asks))
         await asyncio.to_thread(waiting.wait, 10)
-        second = asyncio.create_task(workers.slow(lambda: (order.append("works"), answered.set())))
+        second = asyncio.create_task(workers.slow(works))
         await asyncio.gather(first, second)
         workers.close()
         return order

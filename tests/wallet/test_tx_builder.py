@@ -148,12 +148,12 @@ def test_lwk_reads_signs_and_finishes_ours(case: dict[str, Any]) -> None:
 
 
 def test_weight_formula_is_the_transactions_own() -> None:
-    for build in (
-        lambda b: b.add_lbtc_recipient(DESTINATION, 1000),
-        lambda b: b.add_recipient(DESTINATION, 5, ASSET).add_op_return(b"x" * 80),
-        lambda b: b.add_burn(5, ASSET).add_explicit_recipient(PLAIN, 7, LBTC),
+    for built in (
+        builder().add_lbtc_recipient(DESTINATION, 1000),
+        builder().add_recipient(DESTINATION, 5, ASSET).add_op_return(b"x" * 80),
+        builder().add_burn(5, ASSET).add_explicit_recipient(PLAIN, 7, LBTC),
     ):
-        tx = build(builder()).finish_for_amp0(recorded_wollet()).pset().extract_tx()
+        tx = built.finish_for_amp0(recorded_wollet()).pset().extract_tx()
         scripts = [txout.script for txout in tx.vout]
         assert discount_weight(len(tx.vin), scripts) == tx.discount_weight()
 
@@ -505,12 +505,13 @@ def test_E12_a_plain_address_needs_explicit_consent() -> None:
 
 @pytest.mark.parametrize("satoshi", [0, -1, MAX_SATOSHI + 1, 2**64, True, 1.5, "7", None])
 def test_amounts_out_of_range(satoshi: Any) -> None:
-    for add in (
+    adders: list[Callable[[TxBuilder], object]] = [
         lambda b: b.add_lbtc_recipient(DESTINATION, satoshi),
         lambda b: b.add_recipient(DESTINATION, satoshi, ASSET),
         lambda b: b.add_explicit_recipient(PLAIN, satoshi, LBTC),
         lambda b: b.add_burn(satoshi, ASSET),
-    ):
+    ]
+    for add in adders:
         with pytest.raises(InvalidInput, match="InvalidAmount"):
             add(builder())
 
@@ -520,14 +521,15 @@ def test_addresses_and_assets_that_do_not_fit() -> None:
     with pytest.raises((InvalidAddress, NetworkMismatch)):
         builder().add_lbtc_recipient(testnet, 5)
     foreign = Address.from_script(Network.mainnet(), Address(DESTINATION).script, Address(DESTINATION).blinding_pubkey)
-    for add in (
-        lambda: builder().add_lbtc_recipient(foreign, 5),
-        lambda: builder().drain_lbtc_to(foreign),
-        lambda: builder().add_lbtc_recipient(str(foreign), 5),
-        lambda: builder().add_explicit_recipient(foreign.to_unconfidential(), 5, LBTC),
-    ):
+    adders: list[Callable[[TxBuilder], object]] = [
+        lambda b: b.add_lbtc_recipient(foreign, 5),
+        lambda b: b.drain_lbtc_to(foreign),
+        lambda b: b.add_lbtc_recipient(str(foreign), 5),
+        lambda b: b.add_explicit_recipient(foreign.to_unconfidential(), 5, LBTC),
+    ]
+    for add in adders:
         with pytest.raises(NetworkMismatch):
-            add()
+            add(builder())
     for asset in ("", "aa", "zz" * 32, "aa" * 33):
         with pytest.raises(InvalidInput):
             builder().add_recipient(DESTINATION, 5, asset)
@@ -538,7 +540,7 @@ def test_addresses_and_assets_that_do_not_fit() -> None:
 def test_address_of_a_renamed_regtest_is_accepted() -> None:
     """A network from a server may have another service key and the same addresses."""
     other = NETWORK.replace(csv_buckets=(10,))
-    assert TxBuilder(other).add_lbtc_recipient(Address(DESTINATION), 5)
+    TxBuilder(other).add_lbtc_recipient(Address(DESTINATION), 5)
 
 
 @pytest.mark.parametrize("rate", [0.0, -5.0, 99.9, float("nan"), float("inf"), MAX_FEE_RATE * 1.1])
@@ -564,14 +566,15 @@ def test_op_return_limits() -> None:
 def test_a_failing_setter_leaves_the_builder_usable() -> None:
     """LWK's builder is destroyed by it."""
     b = builder().add_lbtc_recipient(DESTINATION, 1000)
-    for bad in (
+    failing: list[Callable[[], object]] = [
         lambda: b.drain_lbtc_to(PLAIN),
         lambda: b.add_burn(0, ASSET),
         lambda: b.fee_rate(-1.0),
         lambda: b.add_op_return(b""),
-    ):
+    ]
+    for setter in failing:
         with pytest.raises(InvalidInput):
-            bad()
+            setter()
     assert outputs_of(b.finish_for_amp0(recorded_wollet()).pset())[0] == (1000, LBTC, True)
     assert repr(b) == "<TxBuilder liquidregtest: 1 recipients, 100 sat/kvB>"
 

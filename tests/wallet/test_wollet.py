@@ -128,7 +128,7 @@ def test_vectors_spends(case: Mapping[str, object]) -> None:
     assert None not in seen.inputs()
     assert len(seen.outputs()) == len(tx.vout)
     assert seen.outputs()[-1] is None
-    balances: Mapping[str, int] = case["balances"]  # type: ignore[assignment]
+    balances: Mapping[str, int] = case["balances"]
     assert wollet.balance() == {
         POLICY: 150_000 + balances.get(POLICY, 0),
         SPENDS["asset"]: 7000 + balances.get(SPENDS["asset"], 0),

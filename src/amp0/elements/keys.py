@@ -7,6 +7,7 @@ that nobody asked for.
 
 from __future__ import annotations
 
+import builtins
 import functools
 import hashlib
 import hmac
@@ -359,7 +360,7 @@ class SecretKey:
         """The 32 bytes."""
         return self._key
 
-    def public_key(self) -> bytes:  # type: ignore[valid-type]
+    def public_key(self) -> builtins.bytes:
         """The compressed public key, 33 bytes."""
         return wally.public_key(self._key)
 

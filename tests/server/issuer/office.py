@@ -107,9 +107,10 @@ class Api:
         sent.update(headers or {})
         if json is not None:
             content = _encode(json)
-        return self.office.run(
+        answer: httpx.Response = self.office.run(
             lambda client: client.request(method.upper(), "/api" + path, content=content, headers=sent, params=params)
         )
+        return answer
 
     def get(self, path: str, json: Any = None, **more: Any) -> httpx.Response:
         return self.request("GET", path, json, **more)

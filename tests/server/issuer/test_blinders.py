@@ -110,8 +110,8 @@ def test_i03_blinders_that_open_nothing(desk: TreasuryDesk) -> None:
         {"txid": "ff" * 32},
     ):
         assert "Error" in desk.api.refused("post", f"{desk.path}/update-blinders", good | changes), changes
-    for changes in ({"vout": -1}, {"asset_blinder": "zz" * 32}, {"txid": None}, {"satoshi": 5}):
-        desk.api.refused("post", f"{desk.path}/update-blinders", good | changes)
+    for wrong in ({"vout": -1}, {"asset_blinder": "zz" * 32}, {"txid": None}, {"satoshi": 5}):
+        desk.api.refused("post", f"{desk.path}/update-blinders", good | wrong)
     rival = desk.office.issuer("rival")
     rival.refused("post", f"{desk.path}/update-blinders", good, status=404)
     own = desk.office.asset(rival)

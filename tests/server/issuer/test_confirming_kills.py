@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from amp0.server.issuer import assets, principals
 from amp0.server.ledger import views
-from amp0.server.store import asset_schema
+from amp0.server.store import asset_schema, schema
 from amp0.server.store.engine import Store
 from tests.server.issuer.office import Api, Office
 from tests.server.issuer.test_burns import make as burn
@@ -88,7 +88,7 @@ def state(path: Path) -> State:
     kept = (*tables, "treasury_addresses", "given_addresses")
     with store.snapshot() as db:
         found: State = {
-            name: sorted(map(str, db.execute(sa.select(asset_schema.metadata.tables[name])).all())) for name in kept
+            name: sorted(map(str, db.execute(sa.select(schema.metadata.tables[name])).all())) for name in kept
         }
         row = assets.load(db, 1)
         found["unaccounted"] = [views.unaccounted(db, row, is_token=is_token) for is_token in (False, True)]

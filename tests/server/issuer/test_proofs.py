@@ -188,7 +188,8 @@ def test_i03_a_burn_that_is_none(paid: Sent) -> None:
 
 
 def test_amounts_that_are_no_amounts() -> None:
-    for amount in ("1.0", True, [], 1e-9, float("nan"), 1e300):
+    amounts: list[Any] = ["1.0", True, [], 1e-9, float("nan"), 1e300]
+    for amount in amounts:
         entry = wire.WalletDetail(vout=0, amount=amount, assetblinder="11" * 32, amountblinder="11" * 32)
         with pytest.raises(WrongFields):
             proofs.from_details([entry])

@@ -85,11 +85,11 @@ def test_rules_are_added_edited_and_ended(desk: Desk) -> None:
 
 def test_a_rule_is_written_in_its_one_form(desk: Desk) -> None:
     """So that one that is in force already is seen to be."""
-    first = {"weekdays": [5, 1, 3], "from": 60, "to": 120}
+    first: dict[str, Any] = {"weekdays": [5, 1, 3], "from": 60, "to": 120}
     desk.add("time_window", **first)
     assert desk.in_force() == [("time_window", {"weekdays": [1, 3, 5], "from": 60, "to": 120})]
     with pytest.raises(OperationRefused, match="in force already"):
-        desk.add("time_window", to=120, weekdays=[3, 1, 5], **{"from": 60})
+        desk.add("time_window", **dict(reversed(first.items())) | {"weekdays": [3, 1, 5]})
 
 
 @pytest.mark.parametrize(
@@ -234,11 +234,12 @@ def test_i01_nothing_of_another_issuers_asset_is_there(desk: Desk, endpoint: Any
 
 
 def _example(kind: Any) -> dict[str, Any]:
-    return {
+    examples: dict[Any, dict[str, Any]] = {
         wire.RuleAdd: {"tag": "transfer_limit", "parameters": {"satoshi": 5}},
         wire.ChangeApprove: {"content_hash": "00" * 32},
         wire.PolicyEdit: {"loosening_delay": 5},
-    }.get(kind, {})
+    }
+    return examples.get(kind, {})
 
 
 def test_what_writes_runs_in_the_writing_transaction() -> None:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from amp0.server.ledger import blacklist, entry, past, views
 from amp0.server.ledger.past import Page, UnknownColumn
+from amp0.server.ledger.sums import held
 from amp0.server.store import asset_schema as tables
 
 from .scene import (
@@ -471,7 +472,7 @@ def test_registers_are_read_from_their_index_alone() -> None:
     outs = tables.asset_outputs
     query = (
         sa.select(outs.c.account_id, sa.func.sum(outs.c.satoshi))
-        .where(views.held(1, height=5), outs.c.account_id.is_not(None))
+        .where(held(1, height=5), outs.c.account_id.is_not(None))
         .group_by(outs.c.account_id)
     )
     with ledger.store.snapshot() as db:

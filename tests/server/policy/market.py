@@ -99,7 +99,8 @@ class Market:
 
     def rows(self, table: sa.Table) -> Sequence[sa.Row[Any]]:
         with self.store.snapshot() as db:
-            return db.execute(sa.select(table)).all()
+            found: Sequence[sa.Row[Any]] = db.execute(sa.select(table)).all()
+            return found
 
     # -- issuers, assets, users --------------------------------------------------------------
 

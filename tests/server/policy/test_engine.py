@@ -22,8 +22,10 @@ class Broken(Rule, frozen=True):
     TAG: ClassVar[str] = "broken"
 
     def verdict(self, transfer: Transfer) -> Iterator[Reason]:
+        yield from self._reasons()
+
+    def _reasons(self) -> list[Reason]:
         raise RecursionError("a fault")
-        yield
 
 
 class BreaksLate(Rule, frozen=True):

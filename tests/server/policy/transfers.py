@@ -44,11 +44,8 @@ def transfer(
         Coin(vin, one[1], one[0], one[2] if len(one) > 2 else now - 365 * DAY) for vin, one in enumerate(inputs)
     )
     payments = tuple(Payment(vout, satoshi, party) for vout, (party, satoshi) in enumerate(outputs))
-    holders = {
-        end.party.holder: Holder(end.party.holder, end.party.user_id)
-        for end in (*coins, *payments)
-        if end.party.kind is Kind.HOLDER
-    }
+    parties = [coin.party for coin in coins] + [payment.party for payment in payments]
+    holders = {party.holder: Holder(party.holder, party.user_id) for party in parties if party.kind is Kind.HOLDER}
     for key, values in (known or {}).items():
         holders[key] = replace(holders[key], **values)
     return Transfer(asset, coins, payments, holders, now, **more)

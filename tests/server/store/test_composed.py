@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from amp0.elements.hashes import Txid
@@ -15,7 +17,7 @@ _black = tables.blacklisted_outputs
 BY_OUTPOINT = sa.select(_black.c.prev_txid, _black.c.prev_vout, _black.c.since).where(
     outpoints.is_one_of(_black.c.prev_txid, _black.c.prev_vout)
 )
-BY_VOUT = (
+BY_VOUT: Any = (
     sa.select(sa.func.count().label("many"), sa.literal("x").label("constant"))
     .select_from(_black)
     .where(_black.c.prev_vout.in_(among("vouts")), _black.c.asset == sa.bindparam("asset"), _black.c.since.in_((3, 4)))

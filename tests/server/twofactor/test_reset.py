@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from amp0.elements.hashes import Txid
 from amp0.protocol import rpc
 from amp0.protocol import twofactor as wire
 from amp0.server.app import build
@@ -472,8 +473,8 @@ def test_a_reset_works_on_every_store(any_store: Store) -> None:
         codes.require(factors, db, user_id, {"method": "email", "code": code}, wire.SEND_RAW_TX, {"txid": "ab" * 32})
         codes.renew_totp(factors, db, user_id)
         limits.store(db, user_id, 10)
-        assert limits.debit(factors, db, user_id, Tx(), 7)
-        assert not limits.debit(factors, db, user_id, Tx(), 7)
+        assert limits.debit(factors, db, user_id, Txid(b"\xcd" * 32), 7)
+        assert not limits.debit(factors, db, user_id, Txid(b"\xcd" * 32), 7)
         for event, email in ((Event.CONFIRM, ALICE), (Event.DISPUTE, THIEF)):
             reset.apply(factors, db, user_id, event, email)
         reset.prolong(db, 5)
@@ -487,10 +488,3 @@ def test_a_reset_works_on_every_store(any_store: Store) -> None:
     while notices.send_due(factors, any_store):
         pass
     assert {message.address for message in outbox.messages()} == {EMAIL, ALICE, THIEF}
-
-
-class Tx(bytes):
-    """Stands for a txid."""
-
-    def __new__(cls) -> Tx:
-        return super().__new__(cls, b"\xcd" * 32)
