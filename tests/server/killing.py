@@ -17,6 +17,7 @@ from amp0.server.cosigner import Cosigned, Cosigner, Request
 from amp0.server.keys import ServiceKeys
 from amp0.server.store import schema
 from amp0.server.store.engine import Store
+from tests.patience import PATIENCE, until
 from tests.server.cosigning import LBTC, FakeChain, World
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -90,13 +91,10 @@ def run_and_kill(
     process.start()
     if after is not None:
         # Counted from its first answer, so that the kill falls into the work and not into the start.
-        deadline = time.monotonic() + 20
-        while not log.exists() or not log.stat().st_size:
-            assert time.monotonic() < deadline, "the process answers nothing"
-            time.sleep(0.002)
+        until(lambda: log.exists() and log.stat().st_size, "the process answers nothing", pause=0.002)
         time.sleep(after)
         process.kill()
-    process.join(30)
+    process.join(PATIENCE)
     assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
     return process.exitcode != 0
 

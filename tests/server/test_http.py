@@ -14,6 +14,7 @@ from amp0.protocol import rpc
 from amp0.protocol.issuer_policy import Reason
 from amp0.server.cosigner import Cosigned, Request
 from amp0.server.refusal import AlreadySigned, PolicyRefused, Refusal, UnknownInput
+from tests.patience import PATIENCE, soon
 
 from .chain import payment
 from .talking import Wallet, World, in_world
@@ -316,17 +317,18 @@ def test_the_event_loop_runs_while_a_transaction_is_checked() -> None:
     import threading
 
     async def scene(world: World) -> None:
-        release = threading.Event()
+        entered, release = threading.Event(), threading.Event()
 
         class Slow(FakeCosigner):
             def cosign(self, request: Request) -> Cosigned:
-                assert release.wait(10)
+                entered.set()
+                assert release.wait(PATIENCE)
                 return super().cosign(request)
 
         world.server.services.cosigner = Slow(TX)  # type: ignore[assignment]
         async with web(world) as client:
             waiting = asyncio.create_task(client.post("/delayed_signature", json=BODY))
-            await asyncio.sleep(0.01)
+            await soon(entered.is_set)
             assert (await client.get("/v1/health")).status_code == 200
             assert not waiting.done()
             release.set()

@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import sqlite3
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from amp0.server.refusal import StoreUnavailable, UnknownAccount
 from amp0.server.settings import Settings
 from amp0.server.store import schema
 from amp0.server.store.engine import Faults
+from tests.patience import PATIENCE, until
 from tests.server.chain import FakeChain
 from tests.server.killing import CONTEXT
 from tests.server.talking import CallError, Wallet, World, in_world
@@ -204,17 +204,14 @@ def hand_out(path: Path, log: Path, die_at: int | None, batches: int) -> None:
             point("answered")
 
 
-def killed(path: Path, log: Path, *, die_at: int | None = None, batches: int = 1, after: float | None = None) -> bool:
+def killed(path: Path, log: Path, *, die_at: int | None = None, batches: int = 1, answers: int = 0) -> bool:
+    """True when it was killed: at a write point, or amid its work once it has given so many ``answers``."""
     process = CONTEXT.Process(target=hand_out, args=(path, log, die_at, batches))
     process.start()
-    if after is not None:
-        deadline = time.monotonic() + 20
-        while not log.exists() or not log.stat().st_size:
-            assert time.monotonic() < deadline, "the process answers nothing"
-            time.sleep(0.002)
-        time.sleep(after)
+    if answers:
+        until(lambda: log.exists() and log.read_bytes().count(b"\n") >= answers, "it answers nothing", pause=0.002)
         process.kill()
-    process.join(30)
+    process.join(PATIENCE)
     assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
     return process.exitcode != 0
 
@@ -257,7 +254,7 @@ def test_g03_no_address_is_lost_or_handed_out_twice_over_real_kills(tmp_path: Pa
     logs = []
     for number in range(12):
         logs.append(tmp_path / f"{number}.log")
-        killed(path, logs[-1], batches=10_000, after=rng.uniform(0.0, 0.05))
+        killed(path, logs[-1], batches=10_000, answers=rng.randint(1, 50))
         server = served(path)
         pointers, last = issued(server)
         asyncio.run(server.stop())

@@ -14,7 +14,9 @@ from websockets.asyncio.client import connect
 from amp0.server.app import Server
 from amp0.server.settings import Settings
 from amp0.server.uvicorn_limits import MAX_HEAD, MAX_HEADERS, Doors
+from tests.patience import PATIENCE, soon
 
+from .killing import CONTEXT
 from .test_app import HELLO, JSON, listening
 
 UPGRADE = (
@@ -37,7 +39,7 @@ async def said(url: str, *pieces: bytes) -> bytes:
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await reader.read()
     except ConnectionError:
         return b""
@@ -45,7 +47,7 @@ async def said(url: str, *pieces: bytes) -> bytes:
         writer.close()
 
 
-async def ended(reader: asyncio.StreamReader, seconds: float = 10) -> bool:
+async def ended(reader: asyncio.StreamReader, seconds: float = PATIENCE) -> bool:
     """Whether the server has closed, whatever it said before."""
     try:
         async with asyncio.timeout(seconds):
@@ -66,10 +68,11 @@ async def ended(reader: asyncio.StreamReader, seconds: float = 10) -> bool:
 )
 def test_a05_a_slow_handshake_is_cut_off(beginning: bytes) -> None:
     async def scene(server: Server, url: str) -> None:
+        began = time.monotonic()
         reader, writer = await opened(url)
         writer.write(beginning)
-        assert not await ended(reader, 0.3)
         assert await ended(reader)
+        assert time.monotonic() - began > 0.9, "it had its time"
         writer.close()
 
     listening(scene, handshake_seconds=1)
@@ -81,11 +84,11 @@ def test_a05_a_drip_of_bytes_buys_no_time() -> None:
         writer.write(b"GET /v1/health HTTP/1.1\r\nHost: x\r\n")
         began = time.monotonic()
         closing = asyncio.create_task(ended(reader))
-        while not closing.done() and time.monotonic() - began < 10:
+        while not closing.done() and time.monotonic() - began < PATIENCE / 2:
             writer.write(b"x: y\r\n")
             await asyncio.sleep(0.1)
-        assert await closing
-        assert time.monotonic() - began < 5
+        assert closing.done(), "each byte buys time"
+        assert closing.result()
         writer.close()
 
     listening(scene, handshake_seconds=1)
@@ -94,9 +97,10 @@ def test_a05_a_drip_of_bytes_buys_no_time() -> None:
 def test_a05_a_body_that_never_ends_is_cut_off() -> None:
     async def scene(server: Server, url: str) -> None:
         reader, writer = await opened(url)
+        began = time.monotonic()
         writer.write(b"POST /delayed_signature HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-        assert not await ended(reader, 0.3)
         assert await ended(reader)
+        assert time.monotonic() - began > 0.9, "it had its time"
         writer.close()
 
     listening(scene, request_seconds=1)
@@ -125,10 +129,12 @@ def test_a05_one_address_gets_so_many_connections_and_no_more() -> None:
         async with connect(url, subprotocols=JSON) as socket:
             await socket.send(HELLO)
             await socket.recv()
-            assert await ended((await opened(url))[0], 2), "the fourth is turned away"
+            assert await ended((await opened(url))[0]), "the fourth is turned away"
         for _, writer in held:
             writer.close()
-        await asyncio.sleep(0.1)
+        assert server._listening is not None
+        doors = server._listening[0].config.doors  # type: ignore[attr-defined]
+        await soon(lambda: not doors._open)
         # Those that have gone count no more, whatever they were.
         for _ in range(5):
             assert b" 200 " in await said(url, HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
@@ -170,7 +176,11 @@ def test_a05_doors_at_the_limit() -> None:
 
 
 def test_a05_others_are_served_while_many_sockets_dawdle() -> None:
-    """A thousand here; what 10,000 cost is measured by the benchmark."""
+    """A thousand here; what 10,000 cost is measured by the benchmark.
+
+    Each handshake in time of this thread, which no other process takes from it; their median by the clock on the wall,
+    since waiting takes no time of a thread.
+    """
 
     async def scene(server: Server, url: str) -> None:
         held = []
@@ -178,14 +188,16 @@ def test_a05_others_are_served_while_many_sockets_dawdle() -> None:
             reader, writer = await opened(url)
             writer.write(UPGRADE[:60])
             held.append((reader, writer))
-        taken = []
+        taken, worked = [], []
         for _ in range(30):
-            began = time.perf_counter()
+            began, work = time.perf_counter(), time.thread_time()
             async with connect(url, subprotocols=JSON) as socket:
                 await socket.send(HELLO)
                 await socket.recv()
             taken.append(time.perf_counter() - began)
-        assert statistics.quantiles(taken, n=100)[98] < 0.5
+            worked.append(time.thread_time() - work)
+        assert statistics.quantiles(worked, n=100)[98] < 0.5
+        assert statistics.median(taken) < 0.5
         for _, writer in held:
             writer.close()
 
@@ -317,7 +329,7 @@ def test_requests_on_one_connection_each_have_their_own_bounds() -> None:
         reader, writer = await opened(url)
         for _ in range(40):
             writer.write(HEALTH.replace(b"Host: x", b"Host: x\r\nx: " + b"y" * 1000))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 assert b" 200 " in await reader.readuntil(b"}")
         writer.close()
 
@@ -328,8 +340,17 @@ def test_requests_on_one_connection_each_have_their_own_bounds() -> None:
 
 
 def test_connections_leave_no_cycles_behind() -> None:
-    """The garbage collector is kept from looking at what has lived for a while, so nothing may depend on it."""
+    """The garbage collector is kept from looking at what has lived for a while, so nothing may depend on it.
 
+    In a process of its own: what the connections of another server leave would be found as well.
+    """
+    process = CONTEXT.Process(target=leave_no_cycles)
+    process.start()
+    process.join(PATIENCE)
+    assert process.exitcode == 0
+
+
+def leave_no_cycles() -> None:
     async def scene(server: Server, url: str) -> None:
         async def visit() -> None:
             async with connect(url, subprotocols=JSON) as socket:
@@ -347,10 +368,10 @@ def test_connections_leave_no_cycles_behind() -> None:
             gc.set_debug(gc.DEBUG_SAVEALL)
             gc.collect()
             left = [item for item in gc.garbage if type(item).__module__.startswith(("amp0", "uvicorn", "httptools"))]
+            assert left == []
         finally:
             gc.set_debug(0)
             gc.garbage.clear()
             gc.enable()
-        assert left == []
 
     listening(scene)

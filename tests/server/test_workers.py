@@ -16,6 +16,7 @@ from amp0.protocol import rpc
 from amp0.server import calls
 from amp0.server.settings import Settings
 from amp0.server.workers import Shared, Workers
+from tests.patience import PATIENCE, soon
 
 from .talking import CallError, Wallet, World, in_world
 
@@ -30,7 +31,7 @@ class Writer:
         self.go = threading.Event()
 
     def __call__(self, items: Sequence[int]) -> list[int]:
-        assert self.go.wait(10)
+        assert self.go.wait(PATIENCE)
         self.batches.append(list(items))
         if -1 in items:
             raise RuntimeError("broken")
@@ -124,11 +125,12 @@ def test_what_holds_up_quick_calls_is_not_quick() -> None:
 
 
 def test_a_login_that_has_to_be_stretched_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    release = threading.Event()
+    entered, release = threading.Event(), threading.Event()
     original = hashlib.scrypt
 
     def slow(*arguments: Any, **more: Any) -> bytes:
-        assert release.wait(10)
+        entered.set()
+        assert release.wait(PATIENCE)
         return original(*arguments, **more)
 
     async def scene(world: World) -> None:
@@ -136,7 +138,7 @@ def test_a_login_that_has_to_be_stretched_keeps_nobody_waiting(monkeypatch: pyte
         typing = await world.joined()
         login = rpc.WatchOnlyLogin("custom", rpc.WatchOnlyCredentials("shop", "secret"))
         waiting = asyncio.create_task(typing.call(login))
-        await asyncio.sleep(0.02)
+        await soon(entered.is_set)
         alice = Wallet("alice")
         await world.logged_in(alice)
         assert not waiting.done()
@@ -162,7 +164,7 @@ def test_slow_work_that_waits_for_somebody_leaves_its_place_to_another(leaves: b
             if leaves:
                 with workers.away():
                     waiting.set()
-                    assert answered.wait(10)
+                    assert answered.wait(PATIENCE)
             else:
                 waiting.set()
                 assert not answered.wait(0.2)
@@ -173,7 +175,7 @@ def test_slow_work_that_waits_for_somebody_leaves_its_place_to_another(leaves: b
             answered.set()
 
         first = asyncio.create_task(workers.slow(asks))
-        await asyncio.to_thread(waiting.wait, 10)
+        await asyncio.to_thread(waiting.wait, PATIENCE)
         second = asyncio.create_task(workers.slow(works))
         await asyncio.gather(first, second)
         workers.close()
@@ -186,12 +188,15 @@ def test_only_as_many_work_at_once_as_there_are_places() -> None:
     async def play() -> int:
         workers = Workers(Settings(cosign_workers=2))
         lock, now, most = threading.Lock(), 0, 0
+        # However slow their threads are, they do meet.
+        both = threading.Barrier(2, timeout=PATIENCE)
 
         def work() -> None:
             nonlocal now, most
             with lock:
                 now += 1
                 most = max(most, now)
+            both.wait()
             threading.Event().wait(0.01)
             with lock:
                 now -= 1

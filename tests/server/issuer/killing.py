@@ -26,6 +26,7 @@ from amp0.server.keys import ServiceKeys
 from amp0.server.settings import Settings
 from amp0.server.store import asset_schema
 from amp0.server.store.engine import Store
+from tests.patience import PATIENCE
 from tests.server.issuer.house import NETWORK, House, make_wallet, reissuable, request, token_of
 from tests.server.killing import CONTEXT
 
@@ -109,7 +110,7 @@ def run_and_kill(database: Path, chain: Path, answers: Path, die_at: int) -> boo
     """Run the process. True when it was killed and did not finish."""
     process = CONTEXT.Process(target=serve, args=(database, chain, answers, die_at))
     process.start()
-    process.join(30)
+    process.join(PATIENCE)
     assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
     return process.exitcode != 0
 

@@ -22,6 +22,7 @@ from amp0.server.issuer import assets, principals
 from amp0.server.ledger import views
 from amp0.server.store import asset_schema, schema
 from amp0.server.store.engine import Store
+from tests.patience import PATIENCE
 from tests.server.issuer.office import Api, Office
 from tests.server.issuer.test_burns import make as burn
 from tests.server.issuer.test_burns import payload as of_burn
@@ -76,7 +77,7 @@ def run(path: Path, request: tuple[str, str, str, Any], log: Path, die_at: int |
     log.unlink(missing_ok=True)
     process = CONTEXT.Process(target=serve, args=(path, pickle.dumps(request), log, die_at))
     process.start()
-    process.join(60)
+    process.join(PATIENCE)
     assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
     return process.exitcode != 0
 
