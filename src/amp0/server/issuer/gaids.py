@@ -2,10 +2,16 @@
 
 Only the account's own wallet can make a confidential address, so the server hands out those that it uploaded: each
 to one issuer, once, and none that was paid before. When few are left, clients are asked for more at their next login
-(``required_ca``). Owns the table ``given_addresses``.
+(``required_ca``).
+
+An account is known to many issuers, and until its wallet logs in there is no more than was uploaded. So whoever was
+told half of it by asking, and has paid nobody there, is told the oldest of these again: an issuer who asks a hundred
+times takes nothing from the others. Owns the table ``given_addresses``.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -38,6 +44,26 @@ _NEXT = (
     .limit(1)
 )
 _GIVE = _given.insert()
+_principals, _outputs, _assignments = asset_schema.principals, schema.outputs, asset_schema.assignments
+_UNPAID = (
+    sa.select(_addresses.c.pointer, _addresses.c.script_pubkey, _addresses.c.blinding_pubkey)
+    .select_from(_given)
+    .join(_addresses, (_addresses.c.account_id == _given.c.account_id) & (_addresses.c.pointer == _given.c.pointer))
+    .join(_principals, _principals.c.id == _given.c.principal_id)
+    .join(_accounts, _accounts.c.id == _given.c.account_id)
+    .join(schema.users, schema.users.c.id == _accounts.c.user_id)
+    .where(
+        _given.c.account_id == sa.bindparam("id"),
+        sa.func.coalesce(_principals.c.issuer_id, _principals.c.id) == sa.bindparam("issuer"),
+        schema.users.c.removed_at.is_(None),
+        ~sa.exists().where(_outputs.c.account_id == _given.c.account_id, _outputs.c.pointer == _given.c.pointer),
+        # A distribution knows its payments by their addresses.
+        ~sa.exists().where(_assignments.c.receiving_script == _addresses.c.script_pubkey),
+    )
+    .order_by(_given.c.given_at, _given.c.pointer)
+    .limit(sa.bindparam("most"))
+)
+"""What an issuer and their managers were told of an account, and nobody paid: the oldest first."""
 
 
 def account_of(db: Connection, gaid: str) -> int | None:
@@ -70,6 +96,23 @@ def fresh_address(call: Call, account_id: int) -> Address:
     db.execute(_GIVE, given)
     accounts.mark_used(db, [(account_id, row.pointer)], now)
     accounts.advance(db, account_id, row.pointer)
+    return _address(call, row)
+
+
+def _told_again(call: Call, account_id: int) -> Address | None:
+    """The oldest of the addresses that the caller's issuer was told by asking, once these are half of what a wallet
+    uploads."""
+    most = max(1, call.desk.settings.required_addresses // 2)
+    values = {"id": account_id, "issuer": call.who.issuer_id, "most": most}
+    unpaid = call.db.execute(_UNPAID, values).all()
+    if len(unpaid) < most:
+        return None
+    here = (_given.c.account_id == account_id) & (_given.c.pointer == unpaid[0].pointer)
+    call.db.execute(sa.update(_given).where(here).values(given_at=call.desk.now()))
+    return _address(call, unpaid[0])
+
+
+def _address(call: Call, row: sa.Row[Any]) -> Address:
     return Address.from_script(call.desk.network, bytes(row.script_pubkey), bytes(row.blinding_pubkey))
 
 
@@ -85,13 +128,14 @@ def validate(call: Call, _body: None) -> wire.Validity:
 
 
 def address(call: Call, _body: None) -> wire.GaidAddress:
-    """A fresh confidential address of a GAID's account: never the same one twice. Where there is none, ``address`` is
-    empty and ``error`` says why."""
+    """A fresh confidential address of a GAID's account. Where there is none, ``address`` is empty and ``error`` says
+    why. An issuer who was told many that nobody has paid is told the oldest of these again."""
     account_id = account_of(call.db, call.path["gaid"])
     if account_id is None:
         return wire.GaidAddress(address="", error=_UNKNOWN)
     try:
-        return wire.GaidAddress(address=str(fresh_address(call, account_id)), error="")
+        found = _told_again(call, account_id) or fresh_address(call, account_id)
+        return wire.GaidAddress(address=str(found), error="")
     except OperationRefused as refusal:
         return wire.GaidAddress(address="", error=str(refusal))
 
