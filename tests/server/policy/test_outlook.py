@@ -1,11 +1,12 @@
-"""What signed transactions may still do: those that were replaced, those whose parents are gone, and of coins that
-nobody has told the amount of."""
+"""What signed transactions may still do: those that are sent late, those that were replaced or have lost a parent, and
+those that spend coins of which nobody has told the amount."""
 
 from __future__ import annotations
 
 import pytest
 
 from amp0.server import chainindex
+from amp0.server.policy import limits
 from amp0.server.store import asset_schema as tables
 from amp0.server.store import schema
 from tests.server.cosigning import LBTC, Account, Coin
@@ -17,6 +18,23 @@ def vanish(market: Market, coin: Coin) -> None:
     """The transaction that made a coin is in neither block nor mempool any more."""
     with market.store.transaction() as db:
         chainindex.mark_gone(db, [coin.prevout.txid()], market.now)
+
+
+@pytest.mark.parametrize("seconds", [60, DAY])
+def test_f06_what_is_sent_long_after_it_was_signed_counts_for_a_period_from_then(
+    market: Market, share: Managed, alice: Account, bob: Account, seconds: int
+) -> None:
+    """Whoever kept a payment for more than two periods could send it and, at once, another that was as large."""
+    share.rule("period_limit", satoshi=100, seconds=seconds)
+    kept = pay(market, share, alice, bob, 100)
+    market.cosign(kept)
+    market.later(3 * seconds + 2 * limits.LATE)
+    market.seen(kept.tx)
+    market.confirm(kept.tx)
+    market.later(seconds - 1)
+    assert market.codes(pay(market, share, alice, bob, 1)) == ["period_limit"]
+    market.later(1)
+    market.cosign(pay(market, share, alice, bob, 100))
 
 
 def test_f05_a_parent_signed_elsewhere_that_is_gone_may_come_back(

@@ -25,7 +25,7 @@ from amp0.elements.script import is_unspendable
 from amp0.elements.transaction import OutPoint
 from amp0.server.cosign_checks import Spend
 from amp0.server.ledger.units import Unit
-from amp0.server.policy import book, limits, lookups, outlook
+from amp0.server.policy import book, headcount, limits, lookups, outlook
 from amp0.server.policy.facts import Asset, Coin, Holder, Kind, Movement, Party, Payment, Source, Target, Transfer
 from amp0.server.policy.rules import Needs, Rule
 
@@ -122,9 +122,7 @@ def _matter(scene: _Scene, asset: Asset) -> Matter:
         is_unopened=scene.is_closed,
     )
     if needs.holders and any(not holder.balance for holder in transfer.receivers):
-        # Who sends all they have makes room, so it is counted a little further than the rule asks.
-        most = needs.holders + len(scene.sources) + 1
-        transfer = replace(transfer, holder_count=lookups.count_holders(db, asset, excluded, most))
+        transfer = replace(transfer, holder_count=headcount.count(db, asset, excluded))
     return Matter(transfer, rules)
 
 

@@ -24,6 +24,11 @@ from amp0.server.policy.lookups import some
 from amp0.server.store.asset_schema import asset_moves, asset_txs
 from amp0.server.store.composed import Query, among
 
+LATE = 3_600
+"""Seconds between signing and block from which a transaction is in the index of those that confirmed late."""
+_MARGIN = 60
+"""Seconds by which the time of a decision and that of its entry in the ledger may differ, and more."""
+
 _moves, _txs = asset_moves, asset_txs
 _OF_THESE = (
     (_moves.c.asset == sa.bindparam("asset"))
@@ -31,7 +36,8 @@ _OF_THESE = (
     & _moves.c.txid.not_in(among("rivals"))
 )
 _SAME_TX = (_txs.c.txid == _moves.c.txid) & (_txs.c.asset == _moves.c.asset)
-# What was decided within two periods is looked at, by the index, and of that what confirmed within one or may still.
+# What was decided within two periods, or a little more of short ones, is looked at, by the index, and of that what
+# confirmed within one or may still.
 _RECENT = (
     sa.select(_moves.c.txid, _moves.c.account_id, _moves.c.satoshi)
     .join(_txs, _SAME_TX, isouter=True)
@@ -56,7 +62,20 @@ _OUTSTANDING = sa.select(_moves.c.txid, _moves.c.account_id, _moves.c.satoshi).w
     (_moves.c.account_id + 0).in_(among("accounts")),
     _moves.c.decided_at <= sa.bindparam("look_back"),
 )
-_EITHER = sa.union_all(_RECENT, _OUTSTANDING).subquery()
+# What was kept for longer than that and is in a block now: by an index of those that confirmed late, which are few.
+_SENT_LATE = sa.select(_txs.c.txid).where(
+    _txs.c.asset == sa.bindparam("asset"),
+    _txs.c.block_time > sa.bindparam("since"),
+    _txs.c.block_time - _txs.c.seen_at > sa.literal_column(str(LATE)),
+)
+_KEPT = sa.select(_moves.c.txid, _moves.c.account_id, _moves.c.satoshi).where(
+    _moves.c.txid.in_(_SENT_LATE),
+    _moves.c.txid.not_in(among("rivals")),
+    _moves.c.asset == sa.bindparam("asset"),
+    (_moves.c.account_id + 0).in_(among("accounts")),
+    _moves.c.decided_at <= sa.bindparam("look_back"),
+)
+_EITHER = sa.union_all(_RECENT, _OUTSTANDING, _KEPT).subquery()
 _SENT = Query(
     sa.select(_EITHER.c.account_id, sa.func.sum(_EITHER.c.satoshi).label("satoshi")).group_by(_EITHER.c.account_id)
 )
@@ -76,7 +95,7 @@ def sent_within(
         "accounts": sorted(accounts),
         "rivals": some(without),
         "since": now - seconds,
-        "look_back": now - 2 * seconds,
+        "look_back": now - seconds - max(seconds, LATE + _MARGIN),
     }
     sent: dict[str, int] = {}
     for row in _SENT(db, **values):

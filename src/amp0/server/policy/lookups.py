@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from amp0.elements.hashes import Txid
 from amp0.elements.transaction import OutPoint
 from amp0.protocol.rpc import ACCOUNT_TYPE
-from amp0.server.ledger.units import CONFIRMED, GONE, Unit
+from amp0.server.ledger.units import GONE, Unit
 from amp0.server.policy.facts import Asset, Kind, Party
 from amp0.server.store import outpoints, schema
 from amp0.server.store.asset_schema import (
@@ -233,42 +233,6 @@ _BALANCES = Query(
     .where(_IS_HELD, _out.c.account_id.in_(among("accounts")))
     .group_by(_out.c.account_id)
 )
-# Of each holder who has something, or may: a spend that no block has may never be in one, and what was replaced may.
-_signed, _ins, _coins = schema.cosigned, schema.cosigned_inputs, schema.outputs
-_TIP = sa.select(sa.func.max(schema.blocks.c.height)).scalar_subquery()
-_MAY_COME_BACK = sa.exists().where(_signed.c.txid == _out.c.txid) & ~sa.exists().where(
-    _ins.c.txid == _out.c.txid,
-    _ins.c.account_id.is_not(None),
-    ~sa.exists().where(
-        _coins.c.txid == _ins.c.prev_txid,
-        _coins.c.vout == _ins.c.prev_vout,
-        sa.or_(
-            _coins.c.spent_by.is_(None),
-            _coins.c.spent_by == _ins.c.txid,
-            _coins.c.spent_height.is_(None),
-            _coins.c.spent_height >= _TIP,
-        ),
-    ),
-)
-_MAY_BE_HELD = (
-    (_out.c.asset == sa.bindparam("asset"))
-    & (_out.c.is_token == 0)
-    & ((_out.c.state != GONE) | _MAY_COME_BACK)
-    & (_out.c.spent_state.is_(None) | (_out.c.spent_state != CONFIRMED))
-    & _out.c.txid.not_in(among("rivals"))
-)
-_HOLDERS = (
-    sa.select(sa.func.coalesce(_usr.c.id, -_out.c.account_id).label("who"))
-    .distinct()
-    .select_from(_out)
-    .join(
-        _gaid, (_gaid.c.account_id == _out.c.account_id) & (_gaid.c.issuer_id == sa.bindparam("issuer")), isouter=True
-    )
-    .join(_usr, _IS_ALIVE, isouter=True)
-    .where(_MAY_BE_HELD, _out.c.account_id.is_not(None), sa.or_(_out.c.satoshi > 0, _out.c.satoshi.is_(None)))
-    .limit(sa.bindparam("most"))
-)
-_COUNT_HOLDERS = Query(sa.select(sa.func.count()).select_from(_HOLDERS.subquery()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,9 +263,3 @@ def balances(db: Connection, asset: int, accounts: Mapping[int, str], without: C
             before.satoshi + int(row.satoshi), before.is_sealed or bool(row.sealed)
         )
     return found
-
-
-def count_holders(db: Connection, asset: Asset, without: Collection[bytes], most: int) -> int:
-    """How many identities hold the asset or may, counted up to ``most``. This one does grow with the register."""
-    ((count,),) = _COUNT_HOLDERS(db, asset=asset.id, issuer=asset.issuer_id, rivals=some(without), most=most)
-    return int(count)

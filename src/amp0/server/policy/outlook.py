@@ -38,6 +38,13 @@ _outs, _txs, _moves = asset_outputs, asset_txs, asset_moves
 _signed, _ins = schema.cosigned, schema.cosigned_inputs
 _coins, _claims = schema.outputs, schema.outpoint_claims
 _HERE = (_outs.c.asset == sa.bindparam("asset")) & (_outs.c.is_token == 0) & _outs.c.account_id.in_(among("accounts"))
+# By transaction: the sums keep SQLite from reading all outputs of the asset, or of the accounts, for each of them.
+_HERE_TOO = (
+    (_outs.c.asset + 0 == sa.bindparam("asset"))
+    & (_outs.c.is_token + 0 == 0)
+    & (_outs.c.account_id + 0).in_(among("accounts"))
+    & (_outs.c.satoshi > 0)
+)
 _UNSETTLED = Query(
     sa.select(
         _outs.c.account_id, _outs.c.txid, _outs.c.state, _outs.c.spent_by, _outs.c.spent_state, _outs.c.satoshi
@@ -52,7 +59,7 @@ _CONCERNS = sa.or_(
         _moves.c.txid == _txs.c.txid, _moves.c.asset == _txs.c.asset, _moves.c.account_id.in_(among("accounts"))
     ),
     sa.exists().where(
-        _outs.c.txid == _txs.c.txid, _outs.c.asset == _txs.c.asset, _outs.c.account_id.in_(among("accounts"))
+        _outs.c.txid == _txs.c.txid, _outs.c.asset + 0 == _txs.c.asset, _outs.c.account_id.in_(among("accounts"))
     ),
 )
 _GONE = Query(
@@ -76,6 +83,30 @@ _INPUTS = Query(
     .where(_ins.c.txid.in_(among("txids")), _ins.c.account_id.is_not(None))
 )
 _seen = schema.transactions
+# Those that pay an account, as far as all their coins are there or have parents that may come back.
+_PAYING = Query(
+    sa.select(_txs.c.txid)
+    .join(_signed, _signed.c.txid == _txs.c.txid)
+    .where(
+        _txs.c.asset == sa.bindparam("asset"),
+        _txs.c.state == GONE,
+        _txs.c.txid.not_in(among("rivals")),
+        sa.exists().where(
+            _outs.c.txid == _txs.c.txid,
+            _outs.c.asset + 0 == _txs.c.asset,
+            _outs.c.is_token + 0 == 0,
+            _outs.c.account_id.is_not(None),
+        ),
+        ~sa.exists().where(
+            _ins.c.txid == _txs.c.txid,
+            _ins.c.account_id.is_not(None),
+            _coins.c.txid == _ins.c.prev_txid,
+            _coins.c.vout == _ins.c.prev_vout,
+            _coins.c.spent_by != _ins.c.txid,
+            _coins.c.spent_height <= _TIP - FINAL_DEPTH + 1,
+        ),
+    )
+)
 _RAW = Query(sa.select(_seen.c.txid, _seen.c.raw).where(_seen.c.txid.in_(among("txids"))))
 # Coins of an account, and units of whoever it was, that a block gave to somebody for good.
 _TAKEN = Query(
@@ -100,11 +131,11 @@ _LEFT = Query(
 _MOVED = Query(
     sa.union_all(
         sa.select(_outs.c.txid.label("by"), _outs.c.account_id, _outs.c.satoshi).where(
-            _HERE, _outs.c.txid.in_(among("txids")), _outs.c.satoshi > 0
+            _HERE_TOO, _outs.c.txid.in_(among("txids"))
         ),
         sa.select(_ins.c.txid, _outs.c.account_id, -_outs.c.satoshi)
         .join(_ins, (_outs.c.txid == _ins.c.prev_txid) & (_outs.c.vout == _ins.c.prev_vout))
-        .where(_HERE, _ins.c.txid.in_(among("txids")), _outs.c.satoshi > 0),
+        .where(_HERE_TOO, _ins.c.txid.in_(among("txids"))),
     )
 )
 
@@ -157,6 +188,12 @@ def replaced(
     found = [Replaced(txid, frozenset(others[txid]), 0, counts=True) for txid in sorted(instead & others.keys())]
     found += [Replaced(txid, frozenset(fate.coins[txid]), burned[txid]) for txid in sorted(alive - excluded)]
     return found, excluded
+
+
+def paying(db: Connection, asset: int, rivals: Collection[bytes]) -> set[bytes]:
+    """Replaced transactions that pay the asset to an account and may confirm, whomever they concern."""
+    gone = {bytes(row.txid) for row in _PAYING(db, asset=asset, rivals=some(rivals))}
+    return gone - _Fate.of(db, gone).dead() if gone else gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from amp0.protocol.issuer_policy import Reason
 from amp0.server.ledger.units import Unit
-from amp0.server.policy import book, engine, gather, lookups
+from amp0.server.policy import book, engine, gather, headcount, lookups
 from amp0.server.policy.facts import Coin, Holder, Kind, Party, Payment, Transfer
 from amp0.server.policy.rules import Needs
 
@@ -81,8 +81,7 @@ class Payouts:
         if not self._needs.holders:
             return None
         if self._count is None:
-            most = self._needs.holders + 1
-            self._count = lookups.count_holders(self._db, self._asset, frozenset(), most)
+            self._count = headcount.count(self._db, self._asset)
         promised = (self._holders[other] for other in self._due if other != key)
         # The others are counted already: they have some, or may.
         return self._count + sum(not (one.balance or one.is_sealed or one.possible) for one in promised)

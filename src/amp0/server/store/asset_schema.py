@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from amp0.server.store.schema import _RowId, metadata
@@ -266,6 +267,9 @@ asset_txs = Table(
 )
 Index("ix_asset_txs_asset", asset_txs.c.asset, asset_txs.c.state, asset_txs.c.height)
 Index("ix_asset_txs_height", asset_txs.c.height)
+# What was kept for an hour or more before a block had it.
+_IS_LATE = text("block_time - seen_at > 3600")
+Index("ix_asset_txs_late", asset_txs.c.asset, asset_txs.c.block_time, sqlite_where=_IS_LATE, postgresql_where=_IS_LATE)
 
 asset_outputs = Table(
     "asset_outputs",
@@ -330,6 +334,30 @@ blacklisted_outputs = Table(
     Column("since", BigInteger, nullable=False),
     info={"owner": "ledger.blacklist"},
     comment="outpoints that are not cosigned, by outpoint: they stay so while the chain is reorganised",
+)
+
+# --- owned by policy/headcount.py ----------------------------------------------------------------------------------
+
+asset_holdings = Table(
+    "asset_holdings",
+    metadata,
+    Column("asset", ForeignKey("assets.id"), primary_key=True, autoincrement=False),
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("coins", Integer, nullable=False, comment="outputs that are there, or may be"),
+    CheckConstraint("coins >= 0", name="coins"),
+    info={"owner": "policy.headcount"},
+    comment="accounts that hold an asset, or may; written by triggers on asset_outputs",
+    sqlite_with_rowid=False,
+)
+
+asset_holder_counts = Table(
+    "asset_holder_counts",
+    metadata,
+    Column("asset", ForeignKey("assets.id"), primary_key=True, autoincrement=False),
+    Column("holders", Integer, nullable=False, comment="identities that hold it, or may"),
+    CheckConstraint("holders >= 0", name="holders"),
+    info={"owner": "policy.headcount"},
+    comment="written by triggers on asset_holdings, user_gaids and registered_users",
 )
 
 # --- owned by issuer/assignments.py and issuer/distributions.py ----------------------------------------------------

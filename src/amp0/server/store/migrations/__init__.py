@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from amp0.errors import ConfigError
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision. Known here so that an up-to-date database starts without loading Alembic."""
 
 _FOLDER = Path(__file__).parent
