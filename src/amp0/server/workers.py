@@ -21,6 +21,8 @@ _SENDING_WORKERS = 3
 """Threads that wait for mail relays and webhooks; the upkeep of two-factor takes one of them at times."""
 _OUTSIDE_WORKERS = 8
 """Threads for operations of issuers that wait for the chain, for somebody else, or for a password to be stretched."""
+_REGISTER_WORKERS = 2
+"""Threads that read for issuers. More would only take turns with each other, and with those that wallets wait for."""
 _AWAY_WORKERS = 8
 """Further threads for slow work that waits for somebody else meanwhile; see :meth:`Workers.away`."""
 
@@ -39,6 +41,7 @@ class Workers:
         self._in_hand = threading.local()
         self._sending = ThreadPoolExecutor(_SENDING_WORKERS, thread_name_prefix="amp0-factor")
         self._outside = ThreadPoolExecutor(_OUTSIDE_WORKERS, thread_name_prefix="amp0-outside")
+        self._registers = ThreadPoolExecutor(_REGISTER_WORKERS, thread_name_prefix="amp0-register")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="amp0-write")
         self._slow_places = settings.max_waiting_cosigns + settings.cosign_workers
         self._slow_taken = 0
@@ -93,13 +96,18 @@ class Workers:
         """Run an issuer's operation that may wait for long, where no wallet waits behind it."""
         return await asyncio.get_running_loop().run_in_executor(self._outside, work)
 
+    async def reading(self, work: Callable[[], T]) -> T:
+        """Read for an issuer. A register of 100,000 holders takes its time, and no wallet waits behind it."""
+        return await asyncio.get_running_loop().run_in_executor(self._registers, work)
+
     async def writing(self, work: Callable[[], T]) -> T:
         """Run something in the thread of those that write: there is one writer at a time anyway."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     def close(self) -> None:
         """Wait for what is running, and take nothing more."""
-        for pool in (self._quick, self._ordinary, self._slow, self._sending, self._outside, self._writer):
+        pools = (self._quick, self._ordinary, self._slow, self._sending, self._outside, self._registers, self._writer)
+        for pool in pools:
             pool.shutdown(wait=True, cancel_futures=True)
 
 

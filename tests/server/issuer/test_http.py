@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
 from collections.abc import MutableMapping, Sequence
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from starlette.applications import Starlette
@@ -22,6 +24,7 @@ from amp0.server.issuer.table import ENDPOINTS
 from amp0.server.refusal import NotEmpty, ServerBusy, StoreUnavailable, TooManyAttempts
 from amp0.server.settings import Settings
 from amp0.server.store import asset_schema
+from tests.patience import PATIENCE
 
 from .office import PASSWORD, Api, Office
 from .samples import body, things
@@ -411,7 +414,7 @@ def test_subscribers_hear_of_it_after_the_commit_and_of_nothing_that_was_refused
 @pytest.mark.parametrize(
     ("runs", "prefix"),
     [
-        (Runs.READ, "amp0-call"),
+        (Runs.READ, "amp0-register"),
         (Runs.WRITE, "amp0-write"),
         (Runs.OUTSIDE, "amp0-outside"),
         (Runs.SLOW, "amp0-cosign"),
@@ -428,6 +431,26 @@ def test_operations_run_in_threads_of_their_kind(office: Office, runs: Runs, pre
     ((name, outside),) = seen
     assert name.startswith(prefix)
     assert outside == (runs in (Runs.OUTSIDE, Runs.SLOW))
+
+
+def test_j11_wallets_do_not_wait_behind_what_issuers_read(office: Office) -> None:
+    """A tool that asks for a large register again and again kept all threads that list wallets' coins."""
+    reading, answered = threading.Event(), threading.Event()
+
+    def function(_call: Call, _body: None) -> dict[str, int]:
+        reading.set()
+        assert answered.wait(PATIENCE)
+        return {}
+
+    with_endpoint(office, function)
+
+    async def play(client: httpx.AsyncClient) -> list[int]:
+        asked = [asyncio.create_task(client.post("/api/probe")) for _ in range(3 * office.settings.workers)]
+        assert await asyncio.to_thread(reading.wait, PATIENCE)
+        await office.hub.workers.ordinary(answered.set)
+        return [answer.status_code for answer in await asyncio.gather(*asked)]
+
+    assert set(office.run(play)) == {200}
 
 
 @pytest.mark.parametrize("count", [0, 1, 1999, 2000, 2001, 4000, 4001])

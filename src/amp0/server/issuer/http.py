@@ -157,7 +157,7 @@ class IssuerApi:
     async def _in_thread(self, endpoint: Endpoint, incoming: _Incoming) -> _Answer:
         workers = self._hub.workers
         pool = {
-            Runs.READ: workers.ordinary,
+            Runs.READ: workers.reading,
             Runs.WRITE: workers.writing,
             Runs.OUTSIDE: workers.outside,
             Runs.SLOW: workers.slow,
