@@ -468,13 +468,15 @@ class IssuerClient:
         """Delete a category that no asset in circulation requires."""
     def delete_user(self, user_id: int) -> None:
         """Delete a registered user; their GAIDs cannot be registered for anybody else."""
-    def distribute(self, asset_uuid: str, treasury: Treasury, *, use_existing: str | None = None, report: Report | None = None, poll_seconds: float = 5.0, wait_seconds: float = 3600.0) -> list[Done]:
+    def distribute(self, asset_uuid: str, treasury: Treasury, *, state_dir: Path | None = None, use_existing: str | None = None, report: Report | None = None, poll_seconds: float = 5.0, wait_seconds: float = 3600.0) -> list[Done]:
         """Pay every assignment that is ready and vested; those of distributions that were begun before come first.
 
         A server puts as many payments into one distribution as fit into a transaction; this goes on until all are paid.
         ``use_existing`` is the id of a transaction that already pays one of them: it is confirmed, and nothing is sent.
-        Blocks until the server has confirmed; calling again after any failure goes on where it stopped. Raises
-        :class:`IssuerRefused` when there is nothing to distribute or the server does not confirm.
+        ``state_dir`` is a folder for a lock: two who distribute an asset at the same time would both pay what has
+        begun, and the second one raises :class:`ConfigError` where both name the same folder. Blocks until the server
+        has confirmed; calling again after any failure goes on where it stopped. Raises :class:`IssuerRefused` when
+        there is nothing to distribute or the server does not confirm.
         """
     def distribution(self, asset_uuid: str, distribution_uuid: str) -> Distribution:
         """One distribution."""

@@ -312,7 +312,7 @@ async def test_who_waits_too_long_is_told_and_a_conflict_ends_it() -> None:
         return -1
 
     wallet.confirmations = gone  # type: ignore[method-assign]
-    with pytest.raises(UnconfirmedMove, match="can no longer confirm"):
+    with pytest.raises(UnconfirmedMove, match="has abandoned transaction"):
         await office.burn(UUID, 5, wallet, poll_seconds=0)
     assert len(wallet.burnt) == 1
 
@@ -325,3 +325,65 @@ async def test_who_listens_hears_how_far_it_is() -> None:
     assert [progress.step for progress in heard] == ["sent", "waiting", "confirmed"]
     assert {progress.txid for progress in heard} == {wallet.burnt[0].txid}
     assert wallet.burnt == [Move(wallet.burnt[0].txid, 5)]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@in_a_loop
+async def test_i04_what_the_wallet_abandoned_is_not_made_again(name: str, tmp_path: Path) -> None:
+    """It may confirm all the same. A reissue or burn can be left alone by name, a distribution cancelled."""
+    office, wallet = opened(Trouble())
+
+    async def abandoned(txid: str) -> int:
+        return -1
+
+    wallet.confirmations = abandoned  # type: ignore[method-assign]
+    for _ in range(3):
+        with pytest.raises(UnconfirmedMove, match="nothing is made in its place") as told:
+            await OPERATIONS[name](office, wallet, tmp_path)
+        assert list(told.value.txids) == [_txid_of(move) for move in moves(wallet)]
+    assert len(moves(wallet)) == 1
+
+
+def _txid_of(move: Any) -> str:
+    return str(move.txid if isinstance(move, Move) else move[0])
+
+
+@in_a_loop
+async def test_of_two_payments_of_one_distribution_the_one_that_confirms_is_taken() -> None:
+    """One was abandoned, and another made by hand in its place."""
+    trouble = Trouble(Killed())
+    office, wallet = opened(trouble)
+    trouble.error = None
+    file = await office.create_distribution(UUID)
+    order = {address: round(number * 10**8) for address, number in file.map_address_amount.items()}
+    first = await wallet.pay("aa" * 32, order)
+    second = await wallet.pay("aa" * 32, order)
+    wallet.depth[first] = -1
+    (done,) = await distribute(office, wallet)
+    assert (done.txid, done.resumed, len(wallet.paid)) == (second, True, 2)
+
+
+@in_a_loop
+async def test_i04_two_who_distribute_at_once_pay_once(tmp_path: Path) -> None:
+    """A job that overlaps with the next one: both found the distribution that the first had begun, and both paid it."""
+    office, wallet = opened(Trouble())
+    started, go_on = asyncio.Event(), asyncio.Event()
+    pay = wallet.pay
+
+    async def slowly(asset_id: str, amounts: Any) -> str:
+        started.set()
+        await go_on.wait()
+        return str(await pay(asset_id, amounts))
+
+    wallet.pay = slowly  # type: ignore[method-assign]
+    first = asyncio.create_task(office.distribute(UUID, wallet, state_dir=tmp_path, poll_seconds=0))
+    await started.wait()
+    with pytest.raises(ConfigError, match="another process is at a distribution of this asset"):
+        await office.distribute(UUID, wallet, state_dir=tmp_path, poll_seconds=0)
+    go_on.set()
+    (done,) = await first
+    assert [txid for txid, _ in wallet.paid] == [done.txid]
+    # A lock, and no note: the next one is another one.
+    office._assigned(9)
+    assert await office.distribute(UUID, wallet, state_dir=tmp_path, poll_seconds=0)
+    assert not list(tmp_path.glob("*.json"))

@@ -10,10 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
+from amp0.elements.address import Address
+from amp0.elements.script import p2wpkh
 from amp0.errors import BackendUnavailable, InvalidInput, NodeRefused, WalletError
 from amp0.issuer import Move, NodeTreasury, Outpoint
 from amp0.issuer.treasury import _coins, _satoshi
 from amp0.local.stack import Stack
+from amp0.network import Network
 from tests.devchain.node_stack import STACKS, stack_of
 from tests.issuer.loop import in_a_loop
 
@@ -147,18 +150,39 @@ async def test_another_node_or_one_that_is_behind_is_not_used(
 
 
 @in_a_loop
-async def test_an_abandoned_payment_is_none(tmp_path: Path) -> None:
-    row = {"txid": "77" * 32, "category": "send", "asset": "aa" * 32, "amount": Decimal("-1"), "confirmations": 0}
+async def test_i04_what_may_still_confirm_is_not_made_again(tmp_path: Path) -> None:
+    """Abandoning a transaction frees its coins in one wallet, and takes it from nobody who has it; and a rival in one
+    block is not final. Both counted as never made, and the next run paid or burned a second time."""
+    address = str(Address.from_script(Network.regtest_default(), p2wpkh(b"\x01" * 20)))
+
+    def row(txid: str, confirmations: int, **more: Any) -> dict[str, Any]:
+        amount = Decimal("-1")
+        return {
+            "txid": txid * 32, "category": "send", "asset": "aa" * 32, "amount": amount, "confirmations": confirmations,
+            "isreissuance": True, "assetamount": Decimal(1), "vin": 0, **more,
+        }  # fmt: skip
+
+    rows = [
+        row("11", 0, abandoned=True), row("22", -1), row("33", -2), row("44", 0), row("55", 7), row("66", -3)
+    ]  # fmt: skip
 
     class Node(NodeTreasury):
+        to: str | None = None
+
         async def _call(self, method: str, *arguments: Any, seconds: float = 0) -> Any:
             if method == "gettransaction":
-                return {"confirmations": 0, "details": [row | {"abandoned": True}]}
-            return [row | {"abandoned": True}, row | {"confirmations": -2}, row]
+                (one,) = [one for one in rows if one["txid"] == arguments[0]]
+                return {"confirmations": one["confirmations"], "details": [one]}
+            return [one | {"address": self.to} for one in rows]
 
     node = Node("http://127.0.0.1:7041", tmp_path)
-    assert await node.burns("aa" * 32) == [Move("77" * 32, 100_000_000)]
-    assert await node.confirmations("77" * 32) == -1
+    alive = [name * 32 for name in ("11", "22", "44", "55")]
+    assert await node.burns("aa" * 32) == [Move(txid, 100_000_000) for txid in alive]
+    assert await node.reissues("aa" * 32) == [Move(txid, 100_000_000) for txid in alive]
+    node.to = address
+    assert await node.payments([address]) == alive
+    # Nobody waits for these two.
+    assert [await node.confirmations(txid) for txid in alive] == [-1, -1, 0, 7]
 
 
 def test_amounts_lose_nothing_on_the_way() -> None:

@@ -6,24 +6,21 @@ from pathlib import Path
 
 import click
 
-from amp0.cli.issuer_login import Login, Node, asset_argument, login_options, node_options, uuid_of
+from amp0.cli.issuer_login import (
+    Login,
+    Node,
+    asset_argument,
+    login_options,
+    node_options,
+    state_dir_option,
+    state_folder,
+    uuid_of,
+)
 from amp0.cli.output import note
 
 _besides = click.option(
     "--besides", metavar="TXID", multiple=True, help="A transaction of the wallet to leave alone; may be repeated."
 )
-
-_state_dir = click.option(
-    "--state-dir",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for a note that it is under way; the same one when it is run again. [default: amp0/issuer where your "
-    "system keeps settings]",
-)
-
-
-def _folder(state_dir: Path | None) -> Path:
-    return state_dir or Path(click.get_app_dir("amp0")) / "issuer"
 
 
 @click.group()
@@ -129,7 +126,7 @@ def show(login: Login, asset: str) -> None:
 @click.argument("satoshi", type=click.IntRange(min=1))
 @click.option("--use-existing", metavar="TXID:VIN", help="Confirm this reissue of the wallet; nothing is sent.")
 @_besides
-@_state_dir
+@state_dir_option
 def reissue(
     login: Login,
     node: Node,
@@ -148,7 +145,7 @@ def reissue(
             uuid_of(client, asset),
             satoshi,
             node.treasury,
-            state_dir=_folder(state_dir),
+            state_dir=state_folder(state_dir),
             use_existing=use_existing,
             besides=besides,
             report=login.told,
@@ -163,7 +160,7 @@ def reissue(
 @click.argument("satoshi", type=click.IntRange(min=1))
 @click.option("--use-existing", metavar="TXID", help="Confirm this burn of the wallet; nothing is sent.")
 @_besides
-@_state_dir
+@state_dir_option
 def burn(
     login: Login,
     node: Node,
@@ -182,7 +179,7 @@ def burn(
             uuid_of(client, asset),
             satoshi,
             node.treasury,
-            state_dir=_folder(state_dir),
+            state_dir=state_folder(state_dir),
             use_existing=use_existing,
             besides=besides,
             report=login.told,

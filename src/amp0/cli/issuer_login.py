@@ -125,6 +125,21 @@ def node_options(*, required: bool = True) -> Callable[[Command], Command]:
     return decorate
 
 
+state_dir_option = click.option(
+    "--state-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for a note that it is under way; the same one when it is run again. [default: amp0/issuer where your "
+    "system keeps settings]",
+)
+"""Adds ``--state-dir``; the command gets ``state_dir``, for :func:`state_folder`."""
+
+
+def state_folder(state_dir: Path | None) -> Path:
+    """The folder of notes of what is under way: the one that was named, or the usual one."""
+    return state_dir or Path(click.get_app_dir("amp0")) / "issuer"
+
+
 def asset_argument(command: Command) -> Command:
     """Add ``ASSET``; see :func:`uuid_of`."""
     return click.argument("asset", metavar="ASSET")(command)

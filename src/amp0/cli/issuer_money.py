@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from amp0.cli.issuer_login import Login, Node, asset_argument, login_options, node_options, plain, uuid_of
+from amp0.cli.issuer_login import (
+    Login,
+    Node,
+    asset_argument,
+    login_options,
+    node_options,
+    plain,
+    state_dir_option,
+    state_folder,
+    uuid_of,
+)
 
 _assignment = click.argument("assignment", type=click.IntRange(min=1))
 _addresses = click.argument("addresses", metavar="ADDRESS…", nargs=-1, required=True)
@@ -94,13 +105,21 @@ def delete_assignment(login: Login, asset: str, assignment: int) -> None:
 @node_options()
 @asset_argument
 @click.option("--use-existing", metavar="TXID", help="Confirm this payment of the wallet; nothing is sent.")
-def distribute(login: Login, node: Node, asset: str, use_existing: str | None) -> None:
+@state_dir_option
+def distribute(login: Login, node: Node, asset: str, use_existing: str | None, state_dir: Path | None) -> None:
     """Pay every assignment that is ready and vested: asks the server, has the node pay, waits, confirms.
 
-    After a crash run it again: what the wallet has paid already is finished, not repeated.
+    After a crash run it again: what the wallet has paid already is finished, not repeated. While one run is at it,
+    another one with the same --state-dir refuses.
     """
     with login.open() as client:
-        done = client.distribute(uuid_of(client, asset), node.treasury, use_existing=use_existing, report=login.told)
+        done = client.distribute(
+            uuid_of(client, asset),
+            node.treasury,
+            state_dir=state_folder(state_dir),
+            use_existing=use_existing,
+            report=login.told,
+        )
     login.show(done, ["distribution_uuid", "satoshi", "resumed", "txid"])
 
 

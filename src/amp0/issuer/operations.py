@@ -8,7 +8,8 @@ know is finished, not repeated; and when the answer to a call that moves units i
 never asked again. A note on the disk (:mod:`amp0.issuer.journal`) closes the last gap, in which all was done and nobody
 heard.
 
-That holds for one wallet with one operation of a kind at a time for an asset.
+That holds for one wallet with one operation of a kind at a time for an asset, which a lock in the folder of that note
+sees to.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class Operations(AssetCalls, MoneyCalls):
         asset_uuid: str,
         treasury: Treasury,
         *,
+        state_dir: Path | None = None,
         use_existing: str | None = None,
         report: Report | None = None,
         poll_seconds: float = POLL_SECONDS,
@@ -93,12 +95,19 @@ class Operations(AssetCalls, MoneyCalls):
 
         A server puts as many payments into one distribution as fit into a transaction; this goes on until all are paid.
         ``use_existing`` is the id of a transaction that already pays one of them: it is confirmed, and nothing is sent.
-        Blocks until the server has confirmed; calling again after any failure goes on where it stopped. Raises
-        :class:`IssuerRefused` when there is nothing to distribute or the server does not confirm.
+        ``state_dir`` is a folder for a lock: two who distribute an asset at the same time would both pay what has
+        begun, and the second one raises :class:`ConfigError` where both name the same folder. Blocks until the server
+        has confirmed; calling again after any failure goes on where it stopped. Raises :class:`IssuerRefused` when
+        there is nothing to distribute or the server does not confirm.
         """
         walk = Walk(treasury, report or unheard, poll_seconds, wait_seconds)
         await treasury.check()
         asset = await self.asset(asset_uuid)
+        with journal(state_dir, "distribution", asset.asset_uuid, None):
+            return await self._distribute(walk, asset, use_existing)
+
+    async def _distribute(self, walk: Walk, asset: Asset, use_existing: str | None) -> list[Done]:
+        asset_uuid = asset.asset_uuid
         waiting = await self.assignments(asset_uuid, distributed=False)
         begun = await self._begun(asset_uuid, waiting)
         if use_existing is not None:
@@ -275,6 +284,10 @@ class Operations(AssetCalls, MoneyCalls):
             return await walk.treasury.payments(addresses)
 
         paid = await made()
+        if len(paid) > 1:
+            # One was abandoned, and another made in its place: that is the one to go on with.
+            depths = {txid: await walk.treasury.confirmations(txid) for txid in paid}
+            paid.sort(key=lambda txid: -depths[txid])
         if paid:
             walk.report(Progress("found", "the wallet has paid this distribution already; nothing is sent", paid[0]))
         else:

@@ -24,6 +24,8 @@ T = TypeVar("T")
 READ_SECONDS = 60.0
 SEND_SECONDS = 900.0
 """How long a call that moves units may take: a node makes range proofs for every output of it."""
+FINAL = 2
+"""Confirmations after which a transaction is final on Liquid."""
 _MOST_BYTES = 64 * 1024 * 1024
 _PAGE = 1000
 
@@ -50,7 +52,10 @@ class Treasury(Protocol):
         """Those of some outputs that the wallet does not have to spend."""
 
     async def payments(self, addresses: Sequence[str]) -> list[str]:
-        """Ids of the wallet's transactions that pay any of these addresses and may confirm, or have."""
+        """Ids of the wallet's transactions that pay any of these addresses and may confirm, or have.
+
+        One that the wallet has abandoned may: others can have it, and send it.
+        """
 
     async def pay(self, asset_id: str, amounts: Mapping[str, int]) -> str:
         """Pay addresses in one transaction; its id."""
@@ -149,7 +154,7 @@ class NodeTreasury:
             for entry in listed
             if _field(entry, "isreissuance") is True
         ]
-        return [move for move in moves if await self.confirmations(move.txid) >= 0]
+        return [move for move in moves if await self._may_confirm(move.txid)]
 
     async def burns(self, asset_id: str) -> list[Move]:
         """What was sent to no address."""
@@ -160,7 +165,7 @@ class NodeTreasury:
         return [Move(txid, satoshi) for txid, satoshi in burnt.items()]
 
     async def confirmations(self, txid: str) -> int:
-        """Abandoned ones count as not to be confirmed."""
+        """Nobody should wait for one that the wallet has abandoned, though it may confirm all the same."""
         found = await self._call("gettransaction", txid)
         if any(_Sent.of(detail).abandoned for detail in _field(found, "details")):
             return -1
@@ -168,6 +173,9 @@ class NodeTreasury:
         if not isinstance(confirmations, int):
             raise BackendUnavailable("the node's answer to gettransaction is out of shape")
         return confirmations
+
+    async def _may_confirm(self, txid: str) -> bool:
+        return _is_alive(_field(await self._call("gettransaction", txid), "confirmations"))
 
     async def details(self, txid: str) -> list[WalletDetail]:
         """From ``gettransaction``."""
@@ -192,7 +200,7 @@ class NodeTreasury:
                 raise BackendUnavailable("the node does not list its transactions")
             found += [_Sent.of(entry) for entry in page]
             if len(page) < _PAGE:
-                return [e for e in found if e.category == "send" and not e.abandoned and e.confirmations >= 0]
+                return [entry for entry in found if entry.category == "send" and _is_alive(entry.confirmations)]
 
     # -- moving ------------------------------------------------------------------------------
 
@@ -249,6 +257,12 @@ class _Sent:
             confirmations=confirmations if isinstance(confirmations, int) else 0,
             abandoned=row.get("abandoned") is True,
         )
+
+
+def _is_alive(confirmations: Any) -> bool:
+    """Whether a transaction may confirm, or has. Nodes count how deep its rival is below zero, and a rival is final at
+    the depth at which anything is; that a wallet has abandoned one says nothing about others who have it."""
+    return not isinstance(confirmations, int) or confirmations > -FINAL
 
 
 def _script(address: str) -> bytes | None:

@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from amp0.errors import ConnectionFailed, ConnectionTimeout, InvalidInput, IssuerRefused, UnconfirmedMove
 from amp0.issuer.journal import Journal
-from amp0.issuer.treasury import Move, Treasury
+from amp0.issuer.treasury import FINAL, Move, Treasury
 
 T = TypeVar("T")
 
-CONFIRMATIONS = 2
-"""What makes a transaction final on Liquid, and what the server wants to see."""
+CONFIRMATIONS = FINAL
+"""What the server wants to see."""
 POLL_SECONDS = 5.0
 """Longest pause between two looks at a transaction; the first are closer together."""
 _FIRST_PAUSE = 0.1
@@ -144,7 +144,12 @@ async def wait_for(walk: Walk, txid: str) -> None:
     while True:
         confirmations = await walk.treasury.confirmations(txid)
         if confirmations < 0:
-            raise UnconfirmedMove(f"transaction {txid} can no longer confirm; look at the wallet", [txid])
+            raise UnconfirmedMove(
+                f"the wallet has abandoned transaction {txid}, or another one spends its coins: look at the wallet. "
+                "It may confirm all the same, so nothing is made in its place before that is finally excluded. Send it "
+                "again; or leave a reissue or burn alone (besides, --besides), or cancel its distribution",
+                [txid],
+            )
         if confirmations >= CONFIRMATIONS:
             return
         if confirmations != shown:
