@@ -71,7 +71,14 @@ class Endpoint(Caller):
         self.raw: list[bytes] = []
         self.seconds_given: list[float | None] = []
 
-    def post(self, url: str, body: bytes, headers: dict[str, str] | None = None, seconds: float | None = None) -> bytes:
+    def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: dict[str, str] | None = None,
+        seconds: float | None = None,
+        owner: int = 0,
+    ) -> bytes:
         self.raw.append(body)
         self.posts.append(json.loads(body))
         self.seconds_given.append(seconds)
@@ -269,7 +276,14 @@ class Slow(Endpoint):
         self.go = threading.Event()
         self.waiting = threading.Semaphore(0)
 
-    def post(self, url: str, body: bytes, headers: dict[str, str] | None = None, seconds: float | None = None) -> bytes:
+    def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: dict[str, str] | None = None,
+        seconds: float | None = None,
+        owner: int = 0,
+    ) -> bytes:
         self.waiting.release()
         assert self.go.wait(PATIENCE)
         return super().post(url, body, headers, seconds)

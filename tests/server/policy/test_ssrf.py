@@ -6,6 +6,7 @@ Attack F03 of the catalogue: an endpoint inside our own network, by any of the w
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import ssl
 import threading
@@ -13,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +22,7 @@ import pytest
 from amp0.errors import InvalidInput
 from amp0.server.policy.ssrf import Caller, NoAnswer, check_url, is_public
 from tests.chain.test_tls import Authority
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 PUBLIC = "93.184.216.34"
 
@@ -131,6 +133,7 @@ def test_public_addresses(address: str) -> None:
     [
         "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.255.0.1",
         "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.0.9", "192.0.2.1", "192.88.99.1",
+        "168.63.129.16", "192.0.0.192",
         "192.168.0.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1",
         "255.255.255.255",
         "::", "::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::8.8.8.8", "64:ff9b::7f00:1", "64:ff9b::808:808", "100::1",
@@ -316,6 +319,38 @@ def test_f02_a_name_server_that_says_nothing_costs_the_deadline_and_no_more() ->
             caller.post(URL, b"{}")
         assert time.monotonic() - began < PATIENCE / 2
         let_go.set()
+
+
+def test_f02_silent_name_servers_of_one_issuer_keep_no_other_from_looking_up() -> None:
+    """A look-up cannot be broken off, so each that was given up goes on in its thread. With a few hosts of their own,
+    and name servers that never answer, one issuer held all of these threads, and no other's endpoint was found."""
+    let_go, hosts = threading.Event(), itertools.count()
+
+    def resolve(host: str, _port: int) -> list[str]:
+        if host.endswith("silent.example"):
+            let_go.wait(PATIENCE)
+        return [PUBLIC]
+
+    options: dict[str, Any] = {"resolve": resolve, "transport": lambda: httpx.MockTransport(ok)}
+    with closing(Caller(seconds=PATIENCE, **options)) as caller:
+
+        def ask(host: str, owner: int, seconds: float = PATIENCE) -> bytes:
+            return caller.post(f"https://{host}/", b"{}", None, seconds, owner)
+
+        def gives_up_on_four() -> bool:
+            # One that has not begun yet can be broken off, and counts for nothing.
+            with pytest.raises(NoAnswer):
+                ask(f"{next(hosts)}.silent.example", 1, 0.05)
+            return caller._lookups[1] == 4
+
+        until(gives_up_on_four, "look-ups that were given up go on", pause=0)
+        for host in ("another.silent.example", "quick.example"):
+            with pytest.raises(NoAnswer, match="name servers of this owner"):
+                ask(host, 1)
+        assert ask("quick.example", 2) == b"fine"
+        let_go.set()
+        until(lambda: not caller._lookups, "places of look-ups that came back are free again")
+        assert ask("quick.example", 1) == b"fine"
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"], ids=["head", "body"])

@@ -144,7 +144,7 @@ class Authorizer:
             place = self._enter(question, seconds)
             content = _encode(self._signed(question))
             with self._away():
-                body = self._caller.post(place.url, content, _HEADERS, seconds)
+                body = self._caller.post(place.url, content, _HEADERS, seconds, place.issuer)
             allowed, text = _read(body, question)
             spoke = True
         except NoAnswer as error:

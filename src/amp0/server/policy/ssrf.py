@@ -19,8 +19,10 @@ import ipaddress
 import re
 import socket
 import ssl
+import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -41,6 +43,7 @@ _NOT_GLOBAL = [
         # What Python's tables call global, or may in some release, and is not somebody's public host:
         "192.0.0.0/24",  # protocol assignments
         "192.88.99.0/24",  # 6to4 relays
+        "168.63.129.16/32",  # what a virtual machine of Azure asks of its host
         "2001::/23",  # protocol assignments, Teredo among them
         "2002::/16",  # 6to4: an IPv4 address inside
         "3fff::/20",  # documentation
@@ -49,8 +52,10 @@ _NOT_GLOBAL = [
 _GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 _MOST_ADDRESSES = 4
 """How many addresses of one name are tried."""
-_RESOLVERS = 8
+_RESOLVERS = 24
 """Threads that wait for name servers; the system's resolver cannot be told to stop."""
+_LOOKUPS = 4
+"""How many of them one owner of URLs may keep waiting."""
 
 
 class NoAnswer(Exception):
@@ -167,37 +172,45 @@ class Caller:
         self._transport = transport
         self._tls = tls
         self._resolvers = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="amp0-resolver")
+        self._lock = threading.Lock()
+        self._lookups: Counter[int] = Counter()
 
     def close(self) -> None:
         """Let go of the threads; whoever still waits for a name gets no answer."""
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
-    def post(self, url: str, body: bytes, headers: dict[str, str] | None = None, seconds: float | None = None) -> bytes:
+    def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: dict[str, str] | None = None,
+        seconds: float | None = None,
+        owner: int = 0,
+    ) -> bytes:
         """The body of the answer to one POST, if its status is 200 exactly. Never asked twice.
 
-        ``seconds`` shortens the deadline. Raises :class:`NoAnswer` for everything else: a URL or address that is not
-        taken, no connection, another status (redirects among them), too long an answer, too late an end of it.
+        ``seconds`` shortens the deadline; ``owner`` is whose URL it is. Raises :class:`NoAnswer` for everything else:
+        a URL or address that is not taken, no connection, another status (redirects among them), too long an answer,
+        too late an end of it.
         """
         seconds = self.seconds if seconds is None else min(seconds, self.seconds)
-        return asyncio.run(self._post(url, body, headers or {}, seconds))
+        return asyncio.run(self._post(url, body, headers or {}, seconds, owner))
 
-    async def _post(self, url: str, body: bytes, headers: dict[str, str], seconds: float) -> bytes:
+    async def _post(self, url: str, body: bytes, headers: dict[str, str], seconds: float, owner: int) -> bytes:
         try:
             async with asyncio.timeout(seconds):
                 try:
                     target = check_url(url, private=self.private)
                 except InvalidInput as error:
                     raise NoAnswer(str(error)) from None
-                return await self._ask(target, await self._addresses(target), body, headers, seconds)
+                return await self._ask(target, await self._addresses(target, owner), body, headers, seconds)
         except TimeoutError:
             raise NoAnswer(f"no answer within {seconds:g} seconds") from None
 
-    async def _addresses(self, target: Target) -> list[str]:
+    async def _addresses(self, target: Target, owner: int) -> list[str]:
         """Where the name leads, now; all of it must be fit to be called."""
         try:
-            found = await asyncio.get_running_loop().run_in_executor(
-                self._resolvers, self._resolve, target.host, target.port
-            )
+            found = await asyncio.wrap_future(self._look_up(target, owner))
         except (OSError, UnicodeError, RuntimeError):
             raise NoAnswer("the host name does not resolve") from None
         addresses = list(dict.fromkeys(found))
@@ -206,6 +219,29 @@ class Caller:
         if not self.private and not all(map(is_public, addresses)):
             raise NoAnswer("the host name leads to an address that is not public")
         return addresses[:_MOST_ADDRESSES]
+
+    def _look_up(self, target: Target, owner: int) -> Future[Sequence[str]]:
+        """Ask the name servers, in a thread that is theirs until they answer, however long ago we gave up.
+
+        So whose name servers are silent must not get all of these threads: the others could look up nothing.
+        """
+        with self._lock:
+            if self._lookups[owner] >= _LOOKUPS:
+                raise NoAnswer("the name servers of this owner's hosts do not answer")
+            self._lookups[owner] += 1
+        try:
+            lookup = self._resolvers.submit(self._resolve, target.host, target.port)
+        except RuntimeError:
+            self._looked_up(owner)
+            raise
+        lookup.add_done_callback(lambda _lookup: self._looked_up(owner))
+        return lookup
+
+    def _looked_up(self, owner: int) -> None:
+        with self._lock:
+            self._lookups[owner] -= 1
+            if not self._lookups[owner]:
+                del self._lookups[owner]
 
     async def _ask(
         self, target: Target, addresses: list[str], body: bytes, headers: dict[str, str], seconds: float
