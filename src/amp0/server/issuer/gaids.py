@@ -112,7 +112,7 @@ def _told_again(call: Call, account_id: int) -> Address | None:
     return _address(call, unpaid[0])
 
 
-def _address(call: Call, row: sa.Row[Any]) -> Address:
+def _address(call: Call, row: Any) -> Address:
     return Address.from_script(call.desk.network, bytes(row.script_pubkey), bytes(row.blinding_pubkey))
 
 
