@@ -214,7 +214,6 @@ def test_where_the_units_are(desk: Desk) -> None:
     outpoint = f"{coin['txid']}:{coin['vout']}"
     assert desk.json("blacklist", desk.ticker, outpoint)[0]["blacklisted"] is True
     assert desk.json("whitelist", desk.ticker, outpoint)[0]["blacklisted"] is False
-    assert desk.json("blacklist", desk.ticker, "--gaid", "GA2zxWdhAYtREeYCVFTGRhHQmYMPAP") == []
     for wrong in ([], ["nonsense"], [outpoint, "--gaid", "GA2zxWdhAYtREeYCVFTGRhHQmYMPAP"]):
         assert desk.amp0("blacklist", desk.ticker, *wrong).code == 2
     assert desk.json("lost-outputs", desk.ticker) == {"found": [], "lost_outputs": [], "reissuance_lost_outputs": []}

@@ -22,7 +22,10 @@ def main() -> NoReturn:
     try:
         result = root.main(prog_name="amp0", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        if _for_programs():
+            _object({"type": type(error).__name__, "message": error.format_message(), "exit_code": error.exit_code})
+        else:
+            error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
@@ -34,9 +37,8 @@ def main() -> NoReturn:
     except ModuleNotFoundError as error:
         if (error.name or "amp0").partition(".")[0] == "amp0":
             raise
-        missing = ConfigError(
-            f"this command needs {error.name}, which is not installed; pip install 'amp0[server,devchain]'"
-        )
+        package = "'psycopg[binary]'" if (error.name or "").startswith("psycopg") else "'amp0[server,devchain]'"
+        missing = ConfigError(f"this command needs {error.name}, which is not installed; pip install {package}")
         _say(missing, exit_code(missing))
         sys.exit(exit_code(missing))
     except Amp0Error as error:
@@ -48,16 +50,24 @@ def main() -> NoReturn:
 
 def _say(error: Exception, code: int) -> None:
     """One sentence for people, one object for programs; on stderr both."""
-    if "--json" in sys.argv[1:]:
-        import json
-
-        body = {"type": type(error).__name__, "message": str(error), "exit_code": code}
+    if _for_programs():
+        body: dict[str, object] = {"type": type(error).__name__, "message": str(error), "exit_code": code}
         reasons = getattr(error, "reasons", ())
         if reasons:
             body["reasons"] = [
                 {"code": one.code, "side": one.side, "index": one.index, "asset_id": one.asset_id, "text": one.text}
                 for one in reasons
             ]
-        sys.stderr.write(json.dumps({"error": body}) + "\n")
+        _object(body)
     else:
         sys.stderr.write(f"amp0: {error}\n")
+
+
+def _for_programs() -> bool:
+    return "--json" in sys.argv[1:]
+
+
+def _object(body: dict[str, object]) -> None:
+    import json
+
+    sys.stderr.write(json.dumps({"error": body}) + "\n")

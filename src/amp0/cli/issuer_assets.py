@@ -16,6 +16,7 @@ from amp0.cli.issuer_login import (
     state_folder,
     uuid_of,
 )
+from amp0.cli.options import satoshi_amount
 from amp0.cli.output import note
 
 _besides = click.option(
@@ -37,9 +38,9 @@ def asset() -> None:
 @click.option("--ticker", required=True, help="3 to 24 letters, digits, dots and dashes.")
 @click.option("--domain", required=True, help="Of the issuer; it vouches for the asset in the public registry.")
 @click.option("--pubkey", metavar="HEX", required=True, help="The issuer's public key, compressed; in the contract.")
-@click.option("--amount", metavar="SATOSHI", type=click.IntRange(min=1), required=True, help="How much to issue.")
+@click.option("--amount", metavar="SATOSHI", type=satoshi_amount, required=True, help="How much to issue.")
 @click.option("--precision", type=click.IntRange(0, 8), default=0, show_default=True, help="Decimals, in wallets.")
-@click.option("--tokens", metavar="SATOSHI", type=click.IntRange(min=1), help="Reissuance tokens, to reissue later.")
+@click.option("--tokens", metavar="SATOSHI", type=satoshi_amount, help="Reissuance tokens, to reissue later.")
 @click.option("--destination", metavar="ADDRESS", help="Treasury address for the units; the node's if left out.")
 @click.option("--token-destination", metavar="ADDRESS", help="Another one, for the tokens; the node's if left out.")
 @click.option("--tracked", is_flag=True, help="Issuer-tracked: any AMP account may hold it, not only registered users.")
@@ -123,7 +124,7 @@ def show(login: Login, asset: str) -> None:
 @login_options
 @node_options()
 @asset_argument
-@click.argument("satoshi", type=click.IntRange(min=1))
+@click.argument("satoshi", type=satoshi_amount)
 @click.option("--use-existing", metavar="TXID:VIN", help="Confirm this reissue of the wallet; nothing is sent.")
 @_besides
 @state_dir_option
@@ -140,7 +141,7 @@ def reissue(
 
     After a crash run it again: a reissue that the wallet has made already is finished, not repeated.
     """
-    with login.open() as client:
+    with login.resumable(), login.open() as client:
         done = client.reissue(
             uuid_of(client, asset),
             satoshi,
@@ -157,7 +158,7 @@ def reissue(
 @login_options
 @node_options()
 @asset_argument
-@click.argument("satoshi", type=click.IntRange(min=1))
+@click.argument("satoshi", type=satoshi_amount)
 @click.option("--use-existing", metavar="TXID", help="Confirm this burn of the wallet; nothing is sent.")
 @_besides
 @state_dir_option
@@ -174,7 +175,7 @@ def burn(
 
     After a crash run it again: a burn that the wallet has made already is finished, not repeated.
     """
-    with login.open() as client:
+    with login.resumable(), login.open() as client:
         done = client.burn(
             uuid_of(client, asset),
             satoshi,
@@ -222,7 +223,10 @@ def lock(login: Login, asset: str) -> None:
 def unlock(login: Login, asset: str) -> None:
     """End a lock; where loosening waits (rules policy), this does as well: rules changes shows it."""
     with login.open() as client:
-        login.show(client.unlock_asset(uuid_of(client, asset)))
+        found = client.unlock_asset(uuid_of(client, asset))
+    login.show(found)
+    if found.is_locked:
+        login.waits(asset)
 
 
 @asset.command("register-authorized")
@@ -256,7 +260,10 @@ def edit(login: Login, asset: str, authorization_endpoint: str) -> None:
     """Set the URL of yours that decides, with the rules, about each transfer."""
     with login.open() as client:
         endpoint = authorization_endpoint or None
-        login.show(client.edit_asset(uuid_of(client, asset), issuer_authorization_endpoint=endpoint))
+        found = client.edit_asset(uuid_of(client, asset), issuer_authorization_endpoint=endpoint)
+    login.show(found)
+    if found.issuer_authorization_endpoint != endpoint:
+        login.waits(asset)
 
 
 @asset.command()

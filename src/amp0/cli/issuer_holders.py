@@ -235,7 +235,11 @@ def add_category_asset(login: Login, category: int, asset: str) -> None:
 def remove_category_asset(login: Login, category: int, asset: str) -> None:
     """Have an asset require a category no longer; that may have to wait."""
     with login.open() as client:
-        login.show(client.remove_category_asset(category, uuid_of(client, asset)))
+        uuid = uuid_of(client, asset)
+        found = client.remove_category_asset(category, uuid)
+    login.show(found)
+    if uuid in found.assets:
+        login.waits(asset)
 
 
 # --- GAIDs -----------------------------------------------------------------------------------------

@@ -130,9 +130,12 @@ _outpoints = click.argument("outpoints", metavar="TXID:VOUT…", nargs=-1)
 @login_options
 @asset_argument
 @_outpoints
-@click.option("--gaid", metavar="GAID", help="All outputs of this AMP account: its wallet is lost, or stolen.")
+@click.option("--gaid", metavar="GAID", help="All that this AMP account has now: its wallet is lost, or stolen.")
 def blacklist(login: Login, asset: str, outpoints: tuple[str, ...], gaid: str | None) -> None:
-    """Have no transfer cosigned that spends these outputs."""
+    """Have no transfer cosigned that spends these outputs.
+
+    What an account receives later is not among them; user freeze holds everything of somebody.
+    """
     _mark(login, asset, outpoints, gaid, "blacklist")
 
 
@@ -140,13 +143,14 @@ def blacklist(login: Login, asset: str, outpoints: tuple[str, ...], gaid: str | 
 @login_options
 @asset_argument
 @_outpoints
-@click.option("--gaid", metavar="GAID", help="All outputs of this AMP account.")
+@click.option("--gaid", metavar="GAID", help="All that this AMP account has.")
 def whitelist(login: Login, asset: str, outpoints: tuple[str, ...], gaid: str | None) -> None:
     """Take outputs off the blacklist; that may have to wait."""
     _mark(login, asset, outpoints, gaid, "whitelist")
 
 
 def _mark(login: Login, asset: str, outpoints: tuple[str, ...], gaid: str | None, verb: str) -> None:
+    from amp0.errors import InvalidInput
     from amp0.issuer import Outpoint
 
     if bool(outpoints) == (gaid is not None):
@@ -160,9 +164,16 @@ def _mark(login: Login, asset: str, outpoints: tuple[str, ...], gaid: str | None
     with login.open() as client:
         uuid = uuid_of(client, asset)
         if gaid is not None:
+            # A mistyped one has no outputs either, and a stolen wallet would seem to be frozen.
+            if not client.validate_gaid(gaid).is_valid:
+                raise InvalidInput(f"{gaid[:80]!r} is no AMP ID of an account here; nothing was done")
             chosen = [Outpoint(txid=row.txid, vout=row.vout) for row in client.utxos(uuid) if row.gaid == gaid]
         found = (client.blacklist if verb == "blacklist" else client.whitelist)(uuid, chosen) if chosen else []
     login.show(found, ["txid", "vout", "amount", "registered_user", "gaid", "blacklisted"])
+    if not chosen:
+        login.remark("this account has nothing of the asset: nothing was done")
+    elif verb == "whitelist" and any(row.blacklisted for row in found):
+        login.waits(asset)
 
 
 @click.command("lost-outputs")
@@ -196,4 +207,7 @@ def lost_outputs(login: Login, node: Node | None, asset: str) -> None:
         )
         for one in outpoints
     ]
-    login.show(rows, ["state", "output"])
+    if rows:
+        login.show(rows, ["state", "output"])
+    else:
+        click.echo("nothing is lost")

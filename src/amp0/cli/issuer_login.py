@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +25,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 URL = "http://127.0.0.1:9908/api"
 NODE = "http://127.0.0.1:7041"
 """Where the local stack has them."""
+
+_AMOUNTS = frozenset(
+    {"amount", "satoshi", "balance", "reissuance_amount", "assignments_sum", "distributions_sum"}
+    | {"issued", "reissued", "assigned", "distributed", "burned", "blacklisted", "reissuance_tokens"}
+)
+"""What is shown with separators. An id with one in it could not be handed in again."""
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.000000Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +60,34 @@ class Login:
             print_json(rows)
         elif isinstance(rows, list):
             heads = ["satoshi" if name in ("amount", "balance", "reissuance_amount") else name for name in columns]
-            print_table(heads, [[plain(row.get(name)) for name in columns] for row in rows])
+            print_table(heads, [[_shown(name, row.get(name)) for name in columns] for row in rows])
         else:
-            print_facts([(name, plain(one)) for name, one in rows.items()])
+            print_facts([(name, _shown(name, one)) for name, one in rows.items()])
 
     def told(self, progress: Progress) -> None:
         """How far an operation is, for whoever looks; with ``--json`` stderr is for errors alone."""
         if not self.as_json:
             note(f"{progress.step}: {progress.text}" + (f"  {progress.txid}" if progress.txid else ""))
+
+    @contextmanager
+    def resumable(self) -> Iterator[None]:
+        """Around an operation of the treasury: who is stopped in the middle is told that it is safe to go on."""
+        from amp0.errors import ConnectionFailed
+
+        try:
+            yield
+        except (ConnectionFailed, KeyboardInterrupt):
+            self.remark("stopped; run the same command again to go on: what was sent is finished, not sent twice")
+            raise
+
+    def remark(self, text: str) -> None:
+        """Something to know beside the result; with ``--json`` stderr is for errors alone."""
+        if not self.as_json:
+            note(text)
+
+    def waits(self, asset: str) -> None:
+        """What was asked for loosens, and has not taken effect."""
+        self.remark(f"not yet: this loosens, and waits. See: amp0 issuer rules changes {asset} --state pending")
 
     def done(self, text: str, **facts: object) -> None:
         """Something happened that has no answer of its own."""
@@ -158,13 +187,23 @@ def uuid_of(client: IssuerClient, asset: str) -> str:
     raise InvalidInput(f"{which} the ticker or asset id {asset[:80]!r}; give the UUID (amp0 issuer asset list)")
 
 
+def _shown(name: str, value: object) -> object:
+    """A value under its name: amounts stay numbers, which get separators; ids, heights and the like get none."""
+    if isinstance(value, int) and not isinstance(value, bool) and name not in _AMOUNTS:
+        return str(value)
+    return plain(value)
+
+
 def plain(value: object) -> object:
     """A value for people. Names come from anywhere: nothing in them may steer the terminal."""
     if isinstance(value, str):
-        return "".join(character if character.isprintable() else " " for character in value) or None
+        text = "".join(character if character.isprintable() else " " for character in value)
+        return _TIME.sub(r"\1Z", text) or None
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
+        if any(isinstance(one, list) for one in value):
+            return plain(json.dumps(value, separators=(",", ":")))
         return ", ".join(str(plain(one)) for one in value) or None
     if isinstance(value, dict):
         return ", ".join(f"{name}={plain(one)}" for name, one in value.items()) or None

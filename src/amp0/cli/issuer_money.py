@@ -18,6 +18,7 @@ from amp0.cli.issuer_login import (
     state_folder,
     uuid_of,
 )
+from amp0.cli.options import satoshi_amount
 
 _assignment = click.argument("assignment", type=click.IntRange(min=1))
 _addresses = click.argument("addresses", metavar="ADDRESS…", nargs=-1, required=True)
@@ -29,7 +30,7 @@ _COLUMNS = ["id", "registered_user", "amount", "ready_for_distribution", "has_ve
 @login_options
 @asset_argument
 @click.argument("user", type=click.IntRange(min=1))
-@click.argument("satoshi", type=click.IntRange(min=1))
+@click.argument("satoshi", type=satoshi_amount)
 @click.option(
     "--vesting",
     metavar="TIME",
@@ -112,7 +113,7 @@ def distribute(login: Login, node: Node, asset: str, use_existing: str | None, s
     After a crash run it again: what the wallet has paid already is finished, not repeated. While one run is at it,
     another one with the same --state-dir refuses.
     """
-    with login.open() as client:
+    with login.resumable(), login.open() as client:
         done = client.distribute(
             uuid_of(client, asset),
             node.treasury,
@@ -129,7 +130,10 @@ def distribute(login: Login, node: Node, asset: str, use_existing: str | None, s
 def distributions(login: Login, asset: str) -> None:
     """List distributions, those that were never paid included."""
     with login.open() as client:
-        found = client.distributions(uuid_of(client, asset))
+        uuid = uuid_of(client, asset)
+        found = client.distributions(uuid)
+        # Of what is not confirmed only the assignments say how much it is.
+        waiting = [] if login.as_json else client.assignments(uuid, distributed=False)
     if login.as_json:
         login.show(found)
         return
@@ -137,7 +141,8 @@ def distributions(login: Login, asset: str) -> None:
         {
             "distribution_uuid": row.distribution_uuid,
             "status": row.distribution_status,
-            "amount": sum(paid.amount for tx in row.transactions for paid in tx.assignments),
+            "amount": sum(paid.amount for tx in row.transactions for paid in tx.assignments)
+            + sum(one.amount for one in waiting if one.distribution_uuid == row.distribution_uuid),
             "txid": ", ".join(tx.txid for tx in row.transactions) or None,
         }
         for row in found
@@ -184,9 +189,16 @@ def list_addresses(login: Login, asset: str) -> None:
 @_addresses
 def add_addresses(login: Login, asset: str, addresses: tuple[str, ...]) -> None:
     """Add addresses of your own wallet; that may have to wait."""
+    from amp0.elements.address import Address
+
     with login.open() as client:
-        client.add_treasury_addresses(uuid_of(client, asset), addresses)
-    login.done("added, unless loosening has to wait: amp0 issuer rules changes shows it", addresses=addresses)
+        uuid = uuid_of(client, asset)
+        client.add_treasury_addresses(uuid, addresses)
+        effective = login.as_json or {str(Address(one)) for one in addresses} <= set(client.treasury_addresses(uuid))
+    if effective:
+        login.done("added", addresses=addresses)
+    else:
+        login.waits(asset)
 
 
 @treasury.command("remove")

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from amp0.cli.issuer_login import Login, asset_argument, login_options, uuid_of
+from amp0.cli.rule_text import EXAMPLES, read_parameters, write_parameters
+
+if TYPE_CHECKING:
+    from amp0.blocking import IssuerClient
+    from amp0.protocol.issuer import Change
+
+_KINDS = "\b\nRules, with example parameters (docs/policy.md says what each does):\n" + "\n".join(
+    f"  {tag:<15} {parameters}" for tag, parameters in EXAMPLES.items()
+)
 
 _rule = click.argument("rule", type=click.IntRange(min=1))
 _change = click.argument("change", type=click.IntRange(min=1))
 _parameters = click.argument("parameters", metavar="[NAME=VALUE]…", nargs=-1)
-_CHANGE_COLUMNS = ["id", "action", "content", "state", "loosens", "not_before", "approvals", "required_approvals"]
+_CHANGE_COLUMNS = ["change", "action", "content", "state", "loosens", "not_before", "approvals", "required_approvals"]
 
 
-@click.group()
+@click.group(epilog=_KINDS)
 def rules() -> None:
     """Rules of an asset, beside those that always hold (docs/policy.md lists the tags).
 
@@ -30,25 +38,36 @@ def rules() -> None:
 def list_rules(login: Login, asset: str) -> None:
     """List the rules in force."""
     with login.open() as client:
-        login.show(client.rules(uuid_of(client, asset)), ["id", "tag", "parameters", "created_at"])
+        found = client.rules(uuid_of(client, asset))
+    if login.as_json:
+        login.show(found)
+        return
+    rows = [
+        {"rule": row.id, "tag": row.tag, "parameters": write_parameters(row.parameters), "created_at": row.created_at}
+        for row in found
+    ]
+    login.show(rows, ["rule", "tag", "parameters", "created_at"])
 
 
-@rules.command()
+@rules.command(epilog=_KINDS)
 @login_options
 @asset_argument
 @click.argument("tag")
 @_parameters
 def add(login: Login, asset: str, tag: str, parameters: tuple[str, ...]) -> None:
-    """Add a rule: its TAG, and its parameters as NAME=VALUE (numbers and lists as in JSON).
+    """Add a rule: its TAG, and its parameters as NAME=VALUE (numbers and lists as in JSON; a time may be a date, in
+    UTC: 2028-01-01 or 2028-01-01T12:00:00Z).
 
     \b
         amp0 issuer rules add EXB transfer_limit satoshi=50000 --username issuer
     """
+    values = read_parameters(parameters)
     with login.open() as client:
-        login.show(client.add_rule(uuid_of(client, asset), tag, _values(parameters)))
+        uuid = uuid_of(client, asset)
+        _show_change(login, client, asset, client.add_rule(uuid, tag, values))
 
 
-@rules.command("try")
+@rules.command("try", epilog=_KINDS)
 @login_options
 @asset_argument
 @click.argument("tag")
@@ -59,20 +78,44 @@ def try_rule(login: Login, asset: str, tag: str, parameters: tuple[str, ...]) ->
     It is tried on the newest transfers on record, and on today's holders: how many of them could not redeem all they
     have, and how many could not be sent one satoshi more.
     """
+    values = read_parameters(parameters)
     with login.open() as client:
-        login.show(client.try_rule(uuid_of(client, asset), tag, _values(parameters)))
+        found = client.try_rule(uuid_of(client, asset), tag, values)
+    if login.as_json:
+        login.show(found)
+        return
+    login.show(
+        {
+            "transfers": found.transfers,
+            "refused": len(found.refused),
+            "holders": found.holders,
+            "cannot_redeem": found.cannot_redeem,
+            "cannot_receive": found.cannot_receive,
+        }
+    )
+    if found.refused:
+        rows = [
+            {"at": row.at, "text": "; ".join(dict.fromkeys(one.text for one in row.reasons)), "txid": row.txid}
+            for row in found.refused
+        ]
+        login.show(rows, ["at", "text", "txid"])
 
 
-@rules.command()
+@rules.command(epilog=_KINDS)
 @login_options
 @asset_argument
 @_rule
 @click.argument("tag")
 @_parameters
 def edit(login: Login, asset: str, rule: int, tag: str, parameters: tuple[str, ...]) -> None:
-    """Put a rule of the same TAG in the place of RULE: there is no moment without one of them."""
+    """Put a rule of the same TAG in the place of RULE: there is no moment without one of them.
+
+    The new rule has a number of its own.
+    """
+    values = read_parameters(parameters)
     with login.open() as client:
-        login.show(client.edit_rule(uuid_of(client, asset), rule, tag, _values(parameters)))
+        uuid = uuid_of(client, asset)
+        _show_change(login, client, asset, client.edit_rule(uuid, rule, tag, values))
 
 
 @rules.command()
@@ -80,9 +123,9 @@ def edit(login: Login, asset: str, rule: int, tag: str, parameters: tuple[str, .
 @asset_argument
 @_rule
 def end(login: Login, asset: str, rule: int) -> None:
-    """End RULE."""
+    """End RULE, by the number that list shows."""
     with login.open() as client:
-        login.show(client.end_rule(uuid_of(client, asset), rule))
+        _show_change(login, client, asset, client.end_rule(uuid_of(client, asset), rule))
 
 
 @rules.command()
@@ -93,7 +136,11 @@ def end(login: Login, asset: str, rule: int) -> None:
 def changes(login: Login, asset: str, state: Any, count: int | None) -> None:
     """List changes of the policy, newest first: what is done, and what waits."""
     with login.open() as client:
-        login.show(client.changes(uuid_of(client, asset), state=state, count=count), _CHANGE_COLUMNS)
+        found = client.changes(uuid_of(client, asset), state=state, count=count)
+    if login.as_json:
+        login.show(found)
+    else:
+        login.show([_change_row(row) for row in found], _CHANGE_COLUMNS)
 
 
 @rules.command()
@@ -108,7 +155,7 @@ def approve(login: Login, asset: str, change: int, content_hash: str) -> None:
     its place.
     """
     with login.open() as client:
-        login.show(client.approve_change(uuid_of(client, asset), change, content_hash))
+        _show_change(login, client, asset, client.approve_change(uuid_of(client, asset), change, content_hash))
 
 
 @rules.command()
@@ -118,7 +165,7 @@ def approve(login: Login, asset: str, change: int, content_hash: str) -> None:
 def cancel(login: Login, asset: str, change: int) -> None:
     """Take back, or turn down, a CHANGE that waits."""
     with login.open() as client:
-        login.show(client.cancel_change(uuid_of(client, asset), change))
+        _show_change(login, client, asset, client.cancel_change(uuid_of(client, asset), change))
 
 
 @rules.command()
@@ -163,25 +210,46 @@ def policy(login: Login, asset: str, delay: int | None, approvals: int | None, s
         if (delay, approvals, sender_categories) == (None, None, None):
             login.show(client.policy(uuid))
             return
-        login.show(
-            client.edit_policy(
-                uuid,
-                loosening_delay=delay,
-                required_approvals=approvals,
-                checks_sender_categories=sender_categories,
-            )
+        change = client.edit_policy(
+            uuid,
+            loosening_delay=delay,
+            required_approvals=approvals,
+            checks_sender_categories=sender_categories,
         )
+        _show_change(login, client, asset, change)
 
 
-def _values(parameters: tuple[str, ...]) -> dict[str, Any]:
-    """NAME=VALUE: a JSON value where it is one, else text."""
-    values = {}
-    for parameter in parameters:
-        name, equals, text = parameter.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"{parameter[:80]!r} is not NAME=VALUE")
-        try:
-            values[name] = json.loads(text)
-        except ValueError:
-            values[name] = text
-    return values
+def _show_change(login: Login, client: IssuerClient, asset: str, change: Change) -> None:
+    """A change, and the number of the rule that it made: the two are counted apart."""
+    if login.as_json:
+        login.show(change)
+        return
+    made = {}
+    if change.state == "effective" and change.action in ("add_rule", "replace_rule"):
+        content = change.content
+        same = [
+            row.id
+            for row in client.rules(change.asset_uuid)
+            if (row.tag, row.parameters) == (content["tag"], content["parameters"])
+        ]
+        made = {"rule": max(same)} if same else {}
+    login.show({**made, **_change_row(change)})
+    if change.state == "pending":
+        login.waits(asset)
+
+
+def _change_row(change: Change) -> dict[str, Any]:
+    """A change under names for people; ``id`` could be taken for that of a rule."""
+    import msgspec
+
+    row = msgspec.to_builtins(change)
+    content = dict(row.pop("content"))
+    rule = (
+        " ".join([content.pop("tag"), write_parameters(content.pop("parameters"))]) if "parameters" in content else ""
+    )
+    return {
+        "change": row.pop("id"),
+        "action": row.pop("action"),
+        "content": f"{write_parameters(content)} {rule}".strip(),
+        **row,
+    }

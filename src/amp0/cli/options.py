@@ -17,6 +17,23 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def satoshi_amount(text: str) -> int:
+    """The type of an option or argument that is an amount: a whole number of satoshi above zero.
+
+    Decimals and separators are refused: taking them would be a guess at what is meant.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= 16 and 0 < int(text) <= MAX_SATOSHI):
+        raise click.BadParameter(
+            f"{text[:80]!r} is not an amount: give a whole number of satoshi, digits only; 1 satoshi is 1e-8 of what "
+            "a node calls 1."
+        )
+    return int(text)
+
+
+MAX_SATOSHI = 21_000_000 * 100_000_000
+"""Largest amount of an asset."""
+
+
 def network_options(command: Command) -> Command:
     """Add ``--network`` and ``--service-fingerprint``; the command gets ``network``, a :class:`Network`."""
 

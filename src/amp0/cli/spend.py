@@ -7,6 +7,7 @@ nonces, after *cosign* the transaction; the key ``amp0`` says which. Amounts are
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,8 +44,16 @@ class Recipient:
     def from_string(cls, text: str) -> Recipient:
         """Parse ``ADDRESS:SATOSHI[:ASSET_ID]``; raises :class:`InvalidInput`."""
         parts = text.split(":")
-        if len(parts) not in (2, 3) or not all(parts) or not (parts[1].isascii() and parts[1].isdecimal()):
-            raise InvalidInput(f"{text!r} is not ADDRESS:SATOSHI or ADDRESS:SATOSHI:ASSET_ID")
+        if len(parts) not in (2, 3) or not all(parts):
+            raise InvalidInput(f"{text[:300]!r} is not ADDRESS:SATOSHI or ADDRESS:SATOSHI:ASSET_ID")
+        if not (parts[1].isascii() and parts[1].isdecimal() and len(parts[1]) <= 16):
+            raise InvalidInput(
+                f"{parts[1][:80]!r} is not an amount: give ADDRESS:SATOSHI[:ASSET_ID], satoshi in digits only"
+            )
+        if len(parts) == 3 and not re.fullmatch(r"[0-9a-fA-F]{64}", parts[2]):
+            raise InvalidInput(
+                f"{parts[2][:80]!r} is not an asset id: 64 hex digits; amp0 balance shows those of an account"
+            )
         return cls(parts[0], int(parts[1]), parts[2].lower() if len(parts) == 3 else None)
 
 
