@@ -71,6 +71,13 @@ def test_values_that_do_not_parse_are_refused(name: str, value: str) -> None:
         Settings.from_environment({name: value})
 
 
+def test_an_issuance_that_would_cost_too_much_is_refused_before_there_is_one() -> None:
+    """A zero too many would empty the wallet that pays for issuances, one issuance at a time."""
+    with pytest.raises(ConfigError, match="issue_fee_rate is 100001 satoshi"):
+        Settings.from_environment({"AMP0_ISSUE_FEE_RATE": "100001"})
+    assert Settings.from_environment({"AMP0_ISSUE_FEE_RATE": "100000"}).issue_fee_rate == 100_000
+
+
 def test_an_unknown_override_is_refused() -> None:
     with pytest.raises(ConfigError, match="colour"):
         Settings.from_environment({}, colour="red")

@@ -182,7 +182,7 @@ class Settings:
     lost_after_seconds: int = 120
     """How long an output of a managed asset may be unexplained, once confirmed, before it counts as lost."""
     issue_fee_rate: int = 100
-    """Fee rate of issuances, satoshi per 1,000 virtual bytes."""
+    """Fee rate of issuances, satoshi per 1,000 virtual bytes; at most ``max_fee_rate``."""
     fee_wallet_low: int = 100_000
     """Satoshi of L-BTC in the wallet that pays for issuances below which the server says so."""
     asset_registry_url: str | None = None
@@ -192,7 +192,7 @@ class Settings:
     authorization_private: bool = False
     """Whether authorization endpoints may be private addresses and plain http: for a network of one's own only."""
     preflight_requests: int = 60
-    """Pre-flight questions a wallet may ask at once."""
+    """Recipients that a wallet may ask about at once, in pre-flights; and as many in payments that are refused."""
     preflight_refill_seconds: float = 1.0
     """Time in which one more is given back."""
 
@@ -212,6 +212,11 @@ class Settings:
                 continue
             if isinstance(value, int | float) and value <= 0 and field.name != "passphrase_fd":
                 raise ConfigError(f"{field.name} must be above zero, not {value}")
+        if self.issue_fee_rate > self.max_fee_rate:
+            raise ConfigError(
+                f"issue_fee_rate is {self.issue_fee_rate} satoshi per 1,000 virtual bytes, more than the "
+                f"{self.max_fee_rate} of max_fee_rate: every issuance would cost that much"
+            )
 
     def _check_chain_url(self) -> None:
         node = self.node_url()

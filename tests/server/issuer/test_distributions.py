@@ -13,19 +13,8 @@ from amp0.elements.address import Address
 from amp0.server.issuer import assets, confirming, distributions
 from amp0.server.ledger import views
 from amp0.server.store import asset_schema
-from tests.server.issuer.office import Api, Office
 from tests.server.issuer.treasury_desk import CHANGE, STRANGER, TreasuryDesk
 from tests.server.issuer.treasury_txs import LBTC, coin, send, to
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirming, "pause", lambda _seconds: None)
-
-
-@pytest.fixture
-def desk(office: Office, acme: Api) -> TreasuryDesk:
-    return TreasuryDesk(office, acme)
 
 
 @pytest.fixture
@@ -399,6 +388,16 @@ def test_what_was_sent_cannot_be_cancelled(desk: TreasuryDesk, two: dict[str, An
     desk.mine()
     desk.api.ok("post", desk.confirm_path(two), desk.confirm(sent, payments=2))
     assert "cannot be taken back" in desk.api.refused("delete", f"{one}/cancel")["Error"]
+
+
+def test_a_server_that_is_behind_the_chain_cancels_nothing(desk: TreasuryDesk, two: dict[str, Any]) -> None:
+    """The node has paid, and the server whose chain source is away would say that nobody has."""
+    one = f"{desk.path}/distributions/{two['distribution_uuid']}"
+    desk.office.desk.is_current = lambda: False
+    assert "does not know whether" in desk.api.refused("delete", f"{one}/cancel", status=503)["detail"]
+    desk.office.desk.is_current = lambda: True
+    desk.unconfirmed(desk.pay(two).tx)
+    assert "was sent with" in desk.api.refused("delete", f"{one}/cancel")["Error"]
 
 
 def test_what_was_sent_and_dropped_cannot_be_cancelled_while_it_may_come_back(

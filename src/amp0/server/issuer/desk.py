@@ -41,6 +41,8 @@ class Desk:
     """Hand a transaction to the chain and to the index; waits for the chain as well."""
     wallet: FeeWallet
     """Pays for issuances."""
+    is_current: Callable[[], bool] = lambda: True
+    """Whether blocks and mempool were read completely a moment ago."""
 
     def now(self) -> int:
         """The time, whole seconds."""

@@ -28,7 +28,7 @@ from amp0.server.ledger import book
 from amp0.server.ledger.units import GONE
 from amp0.server.policy.outlook import FINAL_DEPTH
 from amp0.server.policy.payouts import Payouts
-from amp0.server.refusal import Refusal
+from amp0.server.refusal import ChainUnavailable, Refusal
 from amp0.server.store import schema
 from amp0.server.store.asset_schema import asset_outputs, asset_txs, assignments, distributions
 
@@ -342,7 +342,7 @@ def cancel(call: Call, body: None) -> wire.Nothing:
         raise OperationRefused(f"Distribution {asked.uuid} is confirmed: what was paid cannot be taken back")
     if asked.state == CANCELLED:
         return wire.Nothing()
-    _require_unsent(call.db, asset, asked)
+    _require_unsent(call, asset, asked)
     call.db.execute(
         assignments.update()
         .where(assignments.c.distribution_id == asked.id)
@@ -353,8 +353,14 @@ def cancel(call: Call, body: None) -> wire.Nothing:
     return wire.Nothing()
 
 
-def _require_unsent(db: Connection, asset: AssetRow, asked: Asked) -> None:
+def _require_unsent(call: Call, asset: AssetRow, asked: Asked) -> None:
     """Refuse a distribution whose payment is on its way, or may come back: who is paid again is paid twice."""
+    if not call.desk.is_current():
+        raise ChainUnavailable(
+            "The server has not read the chain for a while, and so does not know whether this distribution was sent; "
+            "try again when it has"
+        )
+    db = call.db
     for txid, is_here in _payments(db, asset, asked).items():
         inputs = confirming.treasury_inputs(db, asset, txid)
         if inputs is None:
