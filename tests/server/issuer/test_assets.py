@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,14 +23,6 @@ WRITING: tuple[tuple[Callable[..., Any], Any], ...] = (
     (assets.register_authorized, None),
     (assets.set_memo, "x"),
 )
-
-
-@pytest.fixture
-def house() -> Iterator[House]:
-    made = House()
-    made.fund(50_000)
-    yield made
-    made.close()
 
 
 def _row(house: House, uuid: str) -> Any:

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.server.issuer.office import Api, Office
 from tests.server.issuer.treasury_desk import TreasuryDesk
-
-
-@pytest.fixture
-def desk(office: Office, acme: Api) -> TreasuryDesk:
-    return TreasuryDesk(office, acme)
 
 
 def create(desk: TreasuryDesk, *ones: dict[str, Any]) -> Any:

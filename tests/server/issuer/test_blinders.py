@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
-from amp0.server.issuer import assets, confirming
+from amp0.server.issuer import assets
 from amp0.server.ledger import views
 from amp0.server.store import asset_schema
-from tests.server.issuer.office import Api, Office
 from tests.server.issuer.treasury_desk import STRANGER, TreasuryDesk
 from tests.server.issuer.treasury_txs import Sent, to
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirming, "pause", lambda _seconds: None)
-
-
-@pytest.fixture
-def desk(office: Office, acme: Api) -> TreasuryDesk:
-    return TreasuryDesk(office, acme)
 
 
 def blinders(sent: Sent, vout: int) -> dict[str, Any]:

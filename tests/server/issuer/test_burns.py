@@ -5,25 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import pytest
 
-from amp0.server.issuer import assets, confirming
+from amp0.server.issuer import assets
 from amp0.server.ledger import views
-from tests.server.issuer.office import Api, Office
 from tests.server.issuer.treasury_desk import CHANGE, TreasuryDesk
 from tests.server.issuer.treasury_txs import LBTC, Sent, coin, send, to
 
 BURN = b"\x6a"
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirming, "pause", lambda _seconds: None)
-
-
-@pytest.fixture
-def desk(office: Office, acme: Api) -> TreasuryDesk:
-    return TreasuryDesk(office, acme)
 
 
 def make(desk: TreasuryDesk, satoshi: int = 400) -> Sent:

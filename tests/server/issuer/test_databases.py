@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from amp0.server.issuer import confirming, principals
+from amp0.server.issuer import principals
 from amp0.server.issuer.endpoint import Who
 from amp0.server.issuer.fee_wallet import FeeWallet
 from amp0.server.issuer.table import ENDPOINTS
@@ -15,8 +13,7 @@ from .samples import body, things
 LAST = ("/delete", "/lock", "/remove", "/cancel", "/change-password", "/refresh-token")
 
 
-def test_every_endpoint_on_each_kind_of_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirming, "pause", lambda _seconds: None)
+def test_every_endpoint_on_each_kind_of_database(database_url: str) -> None:
     office = Office(url=database_url, wallet=FeeWallet(bytes(32), NETWORK))
     acme = things(office, "acme")
     mary = office.manager(acme.api, "mary", acme.asset.id)

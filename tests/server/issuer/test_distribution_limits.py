@@ -11,21 +11,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from amp0.server.issuer import confirming, distributions
+from amp0.server.issuer import distributions
 from amp0.server.policy import payouts
 from amp0.server.store import asset_schema
-from tests.server.issuer.office import Api, Office
 from tests.server.issuer.treasury_desk import TreasuryDesk
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirming, "pause", lambda _seconds: None)
-
-
-@pytest.fixture
-def desk(office: Office, acme: Api) -> TreasuryDesk:
-    return TreasuryDesk(office, acme)
 
 
 def rule(desk: TreasuryDesk, tag: str, **parameters: Any) -> None:

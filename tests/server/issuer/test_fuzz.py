@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from amp0.server.issuer import confirming, principals
+from amp0.server.issuer import principals
 from amp0.server.issuer.fee_wallet import FeeWallet
 from amp0.server.issuer.table import by_path
 
@@ -49,8 +49,7 @@ def world() -> Iterator[tuple[Office, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirming, "pause", lambda _seconds: None)
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(principals, "_stretch", lambda password, salt: (salt + password.encode())[:32].ljust(32))
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Connection
 
-from amp0.server.issuer import confirming
 from amp0.server.issuer.endpoint import Endpoint, Who
 from amp0.server.issuer.table import ENDPOINTS
 
@@ -36,11 +35,6 @@ def world() -> Iterator[tuple[Office, Things, Things]]:
     office = Office()
     yield office, things(office, "acme"), things(office, "rival")
     office.close()
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirming, "pause", lambda _seconds: None)
 
 
 World = tuple[Office, Things, Things]

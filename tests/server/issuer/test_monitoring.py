@@ -15,11 +15,6 @@ from tests.server.issuer.treasury_txs import Sent, to
 ZEROS = "00" * 32
 
 
-@pytest.fixture
-def desk(office: Office, acme: Api) -> TreasuryDesk:
-    return TreasuryDesk(office, acme)
-
-
 def paid(desk: TreasuryDesk, *, told: bool = True) -> tuple[Sent, Any]:
     """The treasury pays a holder 600, in a distribution."""
     user, account = desk.holder("Bob")

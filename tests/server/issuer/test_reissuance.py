@@ -7,16 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from amp0.server.issuer import assets, confirming
+from amp0.server.issuer import assets
 from amp0.server.ledger import views
 from tests.server.issuer.office import Api, Office
 from tests.server.issuer.treasury_desk import TOKEN_SCRIPT, TreasuryDesk, script
 from tests.server.issuer.treasury_txs import Coin, Sent, reissue, to
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirming, "pause", lambda _seconds: None)
 
 
 @pytest.fixture(params=[False, True], ids=["open", "hidden"])

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import sqlalchemy as sa
 
@@ -12,14 +10,6 @@ from amp0.server.issuer.endpoint import Runs
 from amp0.server.issuer.refusals import OperationRefused, WrongFields
 from amp0.server.store import asset_schema, schema
 from tests.server.issuer.house import House, address
-
-
-@pytest.fixture
-def house() -> Iterator[House]:
-    made = House()
-    made.fund(50_000)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from amp0.server.issuer import confirming
 from tests.server.issuer.office import Office
 from tests.server.issuer.test_burns import payload as of_burn
 from tests.server.issuer.test_distributions import holdings
@@ -17,8 +16,7 @@ from tests.server.issuer.treasury_txs import send, to
 
 
 @pytest.fixture
-def desk(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TreasuryDesk]:
-    monkeypatch.setattr(confirming, "pause", lambda _seconds: None)
+def desk(database_url: str) -> Iterator[TreasuryDesk]:
     office = Office(database_url)
     yield TreasuryDesk(office, office.issuer())
     office.close()

@@ -13,22 +13,11 @@ from typing import Any
 
 import pytest
 
-from amp0.server.issuer import assets, confirming
+from amp0.server.issuer import assets
 from amp0.server.ledger import views
 from tests.server.issuer import test_burns, test_reissuance
-from tests.server.issuer.office import Api, Office
 from tests.server.issuer.treasury_desk import STRANGER, TreasuryDesk
 from tests.server.issuer.treasury_txs import Sent, to
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirming, "pause", lambda _seconds: None)
-
-
-@pytest.fixture
-def desk(office: Office, acme: Api) -> TreasuryDesk:
-    return TreasuryDesk(office, acme)
 
 
 @dataclass

@@ -35,18 +35,21 @@ BURN = b"\x6a"
 ISSUED, TOKENS = 1_000, 10
 ENTROPY = sha256(b"entropy of the asset")
 ASSET, TOKEN = wally.issuance_asset(ENTROPY), wally.issuance_token(ENTROPY, False)
+OTHER_ENTROPY = sha256(b"entropy of another asset")
+OTHER_ASSET = wally.issuance_asset(OTHER_ENTROPY)
 _NONCE = b"\x02" + bytes(31) + b"\x01"
 _salts = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Out:
-    """An output to be made; hidden unless ``explicit``."""
+    """An output to be made; hidden unless ``explicit``, or of which ``shows`` names the one field that is not."""
 
     script: bytes
     satoshi: int
     asset: bytes = ASSET
     explicit: bool = False
+    shows: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,13 @@ def _output(out: Out, salt: int, i: int) -> tuple[TxOut, Opening]:
     if out.explicit:
         return TxOut.explicit(out.script, out.asset, out.satoshi), Opening(out.asset, out.satoshi)
     abf, vbf = sha256(b"abf%d/%d" % (salt, i)), sha256(b"vbf%d/%d" % (salt, i))
+    if out.shows == "asset":
+        commitment = wally.value_commitment(out.satoshi, vbf, wally.asset_generator(out.asset, None))
+        return TxOut(out.script, b"\x01" + out.asset, commitment, _NONCE), Opening(out.asset, out.satoshi, vbf=vbf)
+    if out.shows == "amount":
+        field = explicit_value_field(out.satoshi)
+        opening = Opening(out.asset, out.satoshi, abf)
+        return TxOut(out.script, opening.generator(), field, _NONCE), opening
     generator = wally.asset_generator(out.asset, abf)
     commitment = wally.value_commitment(out.satoshi, vbf, generator)
     return TxOut(out.script, generator, commitment, _NONCE), Opening(out.asset, out.satoshi, abf, vbf)
@@ -158,6 +168,14 @@ class Ledger:
                 register(db, user, number)
         return script
 
+    def issue_other(self) -> Made:
+        """The issuance of a second asset of the issuer, row 2; it cannot be reissued."""
+        issuance = make([], [Out(TREASURY, ISSUED, OTHER_ASSET), Out(NODE_CHANGE, 7, POLICY)])
+        with self.store.transaction() as db:
+            enter_asset(db, issuance, 2, OTHER_ENTROPY, tokens=0)
+            book.begin_asset(db, 2, issuance.tx, issuance.opened(0), self.now)
+        return issuance
+
     # -- the chain ------------------------------------------------------------------------------
 
     def mine(self, *made: Made | Transaction) -> None:
@@ -206,15 +224,15 @@ class Ledger:
 
     # -- looking --------------------------------------------------------------------------------
 
-    def holders(self, height: int | None = None) -> dict[str | None, int]:
+    def holders(self, height: int | None = None, *, asset: int = 1) -> dict[str | None, int]:
         """GAID → satoshi in blocks; the treasury under None; without zeros."""
         with self.store.snapshot() as db:
-            rows = views.ownerships(db, AssetOf(), height)
+            rows = views.ownerships(db, AssetOf(asset), height)
         return {row.gaid: row.satoshi for row in rows if row.satoshi}
 
-    def hidden(self, *, is_token: bool = False, height: int | None = None) -> int:
+    def hidden(self, *, is_token: bool = False, height: int | None = None, asset: int = 1) -> int:
         with self.store.snapshot() as db:
-            return views.unaccounted(db, AssetOf(), is_token=is_token, height=height)
+            return views.unaccounted(db, AssetOf(asset), is_token=is_token, height=height)
 
     def lost(self, *, is_token: bool = False, grace: int = 120) -> list[OutPoint]:
         with self.store.snapshot() as db:
@@ -236,6 +254,25 @@ class Ledger:
             return db.execute(sa.select(txs.c.state).where(txs.c.txid == bytes(made.txid))).scalar_one_or_none()
 
 
+def started() -> Ledger:
+    """A ledger whose asset is issued, in a block."""
+    ledger = Ledger()
+    ledger.mine(ledger.issuance)
+    return ledger
+
+
+def distributed(ledger: Ledger, script: bytes, satoshi: int = 600, *, told: bool = True) -> Made:
+    """The issuer's node pays a holder: everything hidden, L-BTC change as well."""
+    made = make(
+        [ledger.issuance.at(0)],
+        [Out(script, satoshi), Out(TREASURY, ISSUED - satoshi), Out(NODE_CHANGE, 5, POLICY)],
+    )
+    ledger.mine(made)
+    if told:
+        ledger.tell(made, 0, 1)
+    return made
+
+
 @dataclass(frozen=True)
 class AssetOf:
     """The asset, as far as views want to know it."""
@@ -249,16 +286,21 @@ def gaid(number: int) -> str:
     return f"GA{number:027d}"
 
 
-def enter_asset(db: Connection, issuance: Made, number: int = 1) -> None:
+def enter_asset(
+    db: Connection, issuance: Made, number: int = 1, entropy: bytes = ENTROPY, tokens: int = TOKENS
+) -> None:
     """The row of the asset and its treasury."""
+    token_id = wally.issuance_token(entropy, False) if tokens else None
     db.execute(
         tables.assets.insert().values(
-            id=number, uuid=f"00000000-0000-4000-8000-{number:012d}", issuer_id=1, creator_id=1, asset_id=ASSET,
-            token_id=TOKEN, entropy=ENTROPY, name="Shares", ticker="SHR", precision=0, domain="example.com",
+            id=number, uuid=f"00000000-0000-4000-8000-{number:012d}", issuer_id=1, creator_id=1,
+            asset_id=wally.issuance_asset(entropy), token_id=token_id, entropy=entropy,
+            name="Shares", ticker="SHR", precision=0, domain="example.com",
             contract="{}", is_confidential=0, transfer_restricted=1, is_locked=0, is_authorized=0, is_registered=0,
             memo="", checks_sender_categories=0, loosening_delay=0, required_approvals=0, policy_version=0,
             state="signed", issue_txid=bytes(issuance.txid), issue_tx=issuance.tx.to_bytes(), issue_vin=0, asset_vout=0,
-            token_vout=1, issued=ISSUED, tokens=TOKENS, destination_address="t", token_address="r", created_at=0,
+            token_vout=1 if tokens else None, issued=ISSUED, tokens=tokens,
+            destination_address="t", token_address="r", created_at=0,
         )
     )  # fmt: skip
     for script in (TREASURY, TOKEN_TREASURY):

@@ -10,13 +10,7 @@ from amp0.elements.transaction import MAX_SATOSHI, OutPoint, Transaction
 from amp0.server.ledger import book
 from amp0.server.ledger.book import CONFIRMED, WrongOpening
 
-from .scene import BURN, ISSUED, TOKEN, TOKEN_TREASURY, TOKENS, TREASURY, Ledger, Made, Out, make, reissuance
-
-
-def started() -> Ledger:
-    ledger = Ledger()
-    ledger.mine(ledger.issuance)
-    return ledger
+from .scene import BURN, ISSUED, TOKEN, TOKEN_TREASURY, TOKENS, TREASURY, Ledger, Made, Out, make, reissuance, started
 
 
 def reissue(ledger: Ledger, token: OutPoint) -> Made:

@@ -28,30 +28,13 @@ from .scene import (
     Ledger,
     Made,
     Out,
+    distributed,
     gaid,
     make,
     register,
     reissuance,
+    started,
 )
-
-
-def distributed(ledger: Ledger, script: bytes, satoshi: int = 600, *, told: bool = True) -> Made:
-    """The issuer's node pays a holder: everything hidden, L-BTC change as well."""
-    made = make(
-        [ledger.issuance.at(0)],
-        [Out(script, satoshi), Out(TREASURY, ISSUED - satoshi), Out(NODE_CHANGE, 5, POLICY)],
-    )
-    ledger.mine(made)
-    if told:
-        ledger.tell(made, 0, 1)
-    return made
-
-
-def started() -> Ledger:
-    ledger = Ledger()
-    ledger.mine(ledger.issuance)
-    return ledger
-
 
 # --- issuance ------------------------------------------------------------------------------------------------------
 

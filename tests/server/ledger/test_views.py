@@ -25,16 +25,12 @@ from .scene import (
     Made,
     Out,
     add_treasury,
+    distributed,
     gaid,
     make,
     reissuance,
+    started,
 )
-
-
-def started() -> Ledger:
-    ledger = Ledger()
-    ledger.mine(ledger.issuance)
-    return ledger
 
 
 def later(ledger: Ledger, blocks: int = 3) -> None:
@@ -42,30 +38,19 @@ def later(ledger: Ledger, blocks: int = 3) -> None:
         ledger.mine()
 
 
-def paid(ledger: Ledger, script: bytes, satoshi: int = 600, *, told: bool = True) -> Made:
-    made = make(
-        [ledger.issuance.at(0)],
-        [Out(script, satoshi), Out(TREASURY, ISSUED - satoshi), Out(NODE_CHANGE, 5, POLICY)],
-    )
-    ledger.mine(made)
-    if told:
-        ledger.tell(made, 0, 1)
-    return made
-
-
 # --- holdings ------------------------------------------------------------------------------------------------------
 
 
 def test_a_register_names_accounts_and_their_users() -> None:
     ledger = started()
-    paid(ledger, ledger.account(3, user=7))
+    distributed(ledger, ledger.account(3, user=7))
     with ledger.store.snapshot() as db:
         assert views.ownerships(db, AssetOf()) == [(None, None, None, 400), (3, gaid(3), 7, 600)]
 
 
 def test_another_issuers_user_is_nobody_and_so_is_a_deleted_one() -> None:
     ledger = started()
-    paid(ledger, ledger.account(3, user=7))
+    distributed(ledger, ledger.account(3, user=7))
     with ledger.store.transaction() as db:
         assert views.ownerships(db, AssetOf(issuer_id=2))[1] == (3, gaid(3), None, 600)
         db.execute(tables.registered_users.update().values(deleted_at=5))
@@ -80,7 +65,7 @@ def test_a_treasury_that_has_nothing_is_listed_with_nothing() -> None:
 def test_registers_of_past_heights() -> None:
     ledger = started()
     alice, bob = ledger.account(1), ledger.account(2)
-    first = paid(ledger, alice)
+    first = distributed(ledger, alice)
     ledger.cosign(second := make([first.at(0)], [Out(bob, 600)]))
     ledger.mine(second)
     ledger.mine(make([first.at(1)], [Out(BURN, 400, explicit=True)]))
@@ -95,7 +80,7 @@ def test_registers_of_past_heights() -> None:
 
 def test_balances_of_one_account() -> None:
     ledger = started()
-    paid(ledger, ledger.account(1))
+    distributed(ledger, ledger.account(1))
     with ledger.store.snapshot() as db:
         assert views.gaid_balance(db, 1, [1, 2]) == {1: 600, 2: 0}
 
@@ -147,7 +132,7 @@ def test_numbers_of_an_asset() -> None:
 def test_unspent_outputs_with_those_of_the_mempool() -> None:
     ledger = started()
     alice, bob = ledger.account(1, user=7), ledger.account(2)
-    first = paid(ledger, alice)
+    first = distributed(ledger, alice)
     ledger.cosign(second := make([first.at(0)], [Out(bob, 600)]))
 
     def coins() -> dict[object, tuple[object, ...]]:
@@ -174,14 +159,14 @@ def test_unspent_outputs_with_those_of_the_mempool() -> None:
 
 def test_change_in_another_asset_is_never_lost() -> None:
     ledger = started()
-    paid(ledger, ledger.account(1))
+    distributed(ledger, ledger.account(1))
     later(ledger)
     assert ledger.lost() == []
 
 
 def test_sealed_outputs_are_lost_once_they_are_deep_and_old_enough() -> None:
     ledger = started()
-    made = paid(ledger, ledger.account(1), told=False)
+    made = distributed(ledger, ledger.account(1), told=False)
     assert ledger.lost(grace=0) == [], "one confirmation"
     ledger.mine()
     assert ledger.lost(grace=0) == [made.at(0), made.at(1), made.at(2)]
@@ -192,7 +177,7 @@ def test_sealed_outputs_are_lost_once_they_are_deep_and_old_enough() -> None:
 
 def test_update_blinders_repairs_what_arrived_another_way() -> None:
     ledger = started()
-    made = paid(ledger, ledger.account(1), told=False)
+    made = distributed(ledger, ledger.account(1), told=False)
     later(ledger)
     ledger.tell(made, 1)
     assert ledger.lost() == [made.at(0), made.at(2)]
@@ -268,7 +253,7 @@ def test_what_an_open_distribution_sent_is_awaited_with_all_that_was_spent_from_
     ledger = started()
     alice = ledger.account(1, user=7)
     distribution(ledger, alice)
-    made = paid(ledger, alice, told=False)
+    made = distributed(ledger, alice, told=False)
     onward = make([made.at(2)], [Out(STRANGER, 3, POLICY), Out(NODE_CHANGE, 1, POLICY)])
     ledger.mine(onward)
     later(ledger)
@@ -346,7 +331,7 @@ def test_many_sealed_outputs_are_bounded_and_nothing_false_is_concluded(monkeypa
 
 def story(ledger: Ledger) -> tuple[Made, Made]:
     alice, bob = ledger.account(1, user=7), ledger.account(2)
-    first = paid(ledger, alice)
+    first = distributed(ledger, alice)
     ledger.cosign(second := make([first.at(0)], [Out(bob, 100), Out(alice, 500)]))
     ledger.mine(second)
     return first, second
@@ -457,7 +442,7 @@ def test_only_transactions_in_blocks_are_shown() -> None:
 def test_suspects_alone_are_no_transaction_of_the_asset() -> None:
     """A node pays somebody from its L-BTC change while its distribution waits for the confirmation."""
     ledger = started()
-    made = paid(ledger, ledger.account(1), told=False)
+    made = distributed(ledger, ledger.account(1), told=False)
     ledger.mine(make([made.at(2)], [Out(STRANGER, 3, POLICY), Out(NODE_CHANGE, 1, POLICY)]))
     with ledger.store.snapshot() as db:
         shown = [one.txid for one in past.transactions(db, AssetOf(), Page())]

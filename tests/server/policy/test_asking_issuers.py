@@ -30,11 +30,6 @@ def share(market: Market) -> Managed:
 
 
 @pytest.fixture
-def alice(market: Market) -> Account:
-    return market.holder("alice")
-
-
-@pytest.fixture
 def nobody(market: Market) -> Account:
     return market.holder("nobody", user=False)
 

@@ -103,11 +103,6 @@ def share(market: Market, endpoint: Endpoint) -> Managed:
 
 
 @pytest.fixture
-def alice(market: Market) -> Account:
-    return market.holder("alice")
-
-
-@pytest.fixture
 def payment(market: Market, share: Managed, alice: Account) -> Payment:
     """From alice to somebody here whom the issuer has not registered."""
     nobody = market.holder("nobody", user=False)
