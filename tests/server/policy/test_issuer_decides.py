@@ -152,6 +152,10 @@ def drip(handler: Handler) -> None:
         handler.wfile.flush()
 
 
+def silence(handler: Handler) -> None:
+    handler.server.over.wait(PATIENCE)
+
+
 REPLIES: dict[str, Reply] = {
     "status 500": lambda handler: handler.answer(500, b'{"result": true, "error": ""}'),
     "status 201": lambda handler: handler.answer(201, b'{"result": true, "error": ""}'),
@@ -161,7 +165,7 @@ REPLIES: dict[str, Reply] = {
     "wrong type": lambda handler: handler.answer(200, b'{"result": "true", "error": ""}'),
     "another uuid": lambda handler: handler.answer(200, b'{"result": true, "error": "", "uuid": "1234"}'),
     "slow drip": drip,
-    "silence": lambda handler: handler.server.over.wait(PATIENCE),
+    "silence": silence,
     "closed": lambda handler: handler.connection.close(),
 }
 
