@@ -13,11 +13,23 @@ import pytest
 
 from amp0.devchain.app import build
 from amp0.elements.keys import SecretKey
+from amp0.elements.transaction import OutPoint, Transaction, TxIn, TxOut
 from tests.devchain.node import Node, needs_node, node, running_node
 from tests.devchain.test_node_face import HIDDEN, PLAIN, Peer
 
 __all__ = ["node"]
 pytestmark = needs_node
+
+
+EMPTY = "0200000000000000000000"
+"""A transaction of nothing."""
+PUSHES = ("6a0200ff", "6a047fffffff", "6a0500ffffffff", "6a0100", "6a4c0181", "6a0351ffae")
+SMALL_PUSHES = Transaction.of(
+    2,
+    0,
+    [TxIn(OutPoint(bytes(32), 0))],
+    [TxOut.explicit(bytes.fromhex(script), bytes(32), 0) for script in PUSHES],
+)
 
 
 def _plain(value: Any) -> Any:
@@ -87,12 +99,28 @@ def test_a_node_tells_the_same_of_our_chain(node: Node) -> None:
         mine, other = ours("getblock", block, 2), node.call("getblock", block, 2)
         for one, two in zip(mine["tx"], other["tx"], strict=True):
             _same(one, two)
+            _same(ours("decoderawtransaction", one["hex"]), node.call("decoderawtransaction", one["hex"]))
+            for vout in range(len(one["vout"])):
+                _same(ours("gettxout", one["txid"], vout), node.call("gettxout", one["txid"], vout))
             _same(ours("getrawtransaction", one["txid"], True), node.call("getrawtransaction", one["txid"], True))
     mine, other = _plain(ours("getblockchaininfo")), _plain(node.call("getblockchaininfo"))
     volatile = {"warnings", "initialblockdownload", "verificationprogress"}
     assert mine.keys() <= other.keys()
     assert {name for name in mine if mine[name] != other[name]} <= volatile
     assert ours("getnetworkinfo").keys() == node.call("getnetworkinfo").keys()
+    for method, *arguments in (
+        ("getsidechaininfo",),
+        ("dumpassetlabels",),
+        ("getindexinfo",),
+        ("getindexinfo", "txindex"),
+        ("getindexinfo", "x"),
+        ("estimatesmartfee", 6),
+        ("getmempoolinfo",),
+        ("gettxout", "11" * 32, 0),
+        ("decoderawtransaction", EMPTY),
+        ("decoderawtransaction", str(SMALL_PUSHES)),
+    ):
+        _same(ours(method, *arguments), node.call(method, *arguments), method)
     for address in (HIDDEN, PLAIN, theirs):
         assert ours("validateaddress", address) == node.call("validateaddress", address)
     (coin, asset) = sorted(node.call("listunspent", 1, 99, [theirs]), key=lambda one: -one["amount"])
@@ -110,6 +138,20 @@ def test_a_node_tells_the_same_of_our_chain(node: Node) -> None:
     raw = ours("getrawtransaction", ours("getrawmempool")[0])
     (verdict,) = node.call("testmempoolaccept", [raw])
     assert verdict["allowed"] is True
+    node.call("sendrawtransaction", raw)
+    volatile = {"time", "unbroadcast"}
+    one, two = (_plain(call("getmempoolentry", verdict["txid"])) for call in (ours, node.call))
+    assert one.keys() == two.keys()
+    _same({name: one[name] for name in one.keys() - volatile}, {name: two[name] for name in two.keys() - volatile})
+    one, two = (_plain(call("getmempoolinfo")) for call in (ours, node.call))
+    assert {name for name in one if one[name] != two[name]} <= {"usage", "unbroadcastcount"}
+    for vin in ours("decoderawtransaction", raw)["vin"]:
+        for waiting in (True, False):
+            place = (vin["txid"], vin["vout"], waiting)
+            _same(ours("gettxout", *place), node.call("gettxout", *place))
+    _same(ours("gettxout", verdict["txid"], 0), node.call("gettxout", verdict["txid"], 0))
+    shown = ours("testmempoolaccept", [raw])
+    assert shown == node.call("testmempoolaccept", [raw])
     txid = verdict["txid"]
     ours.built.chain._forget(ours.built.chain.mempool.remove(next(iter(ours.built.chain.mempool)).txid))
     (judged,) = ours("testmempoolaccept", [raw])
@@ -134,6 +176,14 @@ MISTAKES: list[tuple[str, list[Any]]] = [
     ("dumpblindingkey", ["x"]),
     ("dumpblindingkey", [HIDDEN]),
     ("sendrawtransaction", ["zz"]),
+    ("decoderawtransaction", ["zz"]),
+    ("decoderawtransaction", ["00"]),
+    ("getmempoolentry", ["11" * 32]),
+    ("gettxout", ["11" * 32, -1]),
+    ("estimatesmartfee", [0]),
+    ("estimatesmartfee", [6, "x"]),
+    ("nosuchmethod", []),
+    ("getpeerinfos", []),
 ]
 """Calls that fail with the same words."""
 
@@ -228,6 +278,75 @@ def test_a_wallet_tells_the_same_of_the_same_life(tmp_path: Path) -> None:
             with pytest.raises(AssertionError) as refusal:
                 theirs.call(method, *arguments)
             assert refusal.value.args[0] == {"code": code, "message": message}, method
+
+
+COIN = {"txid": "11" * 32, "vout": 1}
+RAW: list[list[Any]] = [
+    [[COIN], [{HIDDEN: 1}, {PLAIN: "0.5"}, {"fee": 0.001}]],
+    [[COIN, COIN | {"vout": 2, "sequence": 5}], [{"data": "00ff"}, {"burn": 2, "asset": "22" * 32}], 500],
+    [[COIN], [{PLAIN: 1}, {PLAIN: 2, "asset": "22" * 32}], 0, False],
+    [[COIN], [{PLAIN: 1}], 7, False],
+    [[], [], 7, False],
+    [[COIN | {"sequence": 0xFFFFFFFD}], []],
+]
+WRONG: list[list[Any]] = [
+    [[COIN], {}],
+    [[COIN], [{"x": 1}]],
+    [[COIN], [{PLAIN: 1}, {PLAIN: 2}]],
+    [[COIN], [{PLAIN: -1}]],
+    [[COIN], [{"data": "x"}]],
+    [[COIN | {"vout": -1}], []],
+    [[{"txid": "11" * 32}], []],
+    [[COIN | {"sequence": 2**32}], []],
+    [[COIN | {"sequence": 0xFFFFFFFE}], [], 0, True],
+    [[COIN], [], 2**32],
+    [[{"txid": "11", "vout": 0}], []],
+]
+
+
+def test_transactions_in_pieces(node: Node) -> None:
+    """The same bytes from the same inputs and outputs; blinded and signed by our wallet, it is what the node takes."""
+    ours = Peer(built=build(dev=True, clock=time.time))
+    node.call("createwallet", "w")
+    given = node.call("getnewaddress")
+    ours("sendtoaddress", given, 5)
+    asset = ours("issueasset", 5, 1)["asset"]
+    ours.mine()
+    _follow(ours, node, 1)
+    for arguments in RAW:
+        made = ours("createrawtransaction", *arguments)
+        assert made == node.call("createrawtransaction", *arguments), arguments
+        _same(ours("decoderawtransaction", made), node.call("decoderawtransaction", made))
+    for arguments in WRONG:
+        code, message = ours.refused("createrawtransaction", *arguments)
+        with pytest.raises(AssertionError) as refusal:
+            node.call("createrawtransaction", *arguments)
+        assert refusal.value.args[0]["code"] == code, (arguments, message, refusal.value.args[0])
+
+    for call, confirm in ((ours, node.call), (node.call, ours)):
+        coins = call("listunspent")
+        coin = next(one for one in coins if one["asset"] != asset and one["amount"] >= 5)
+        inputs = [{"txid": coin["txid"], "vout": coin["vout"]}]
+        left = Decimal(str(coin["amount"])) - Decimal("1.0001")
+        outputs = [{HIDDEN: 1}, {call("getnewaddress"): f"{left:.8f}"}, {"fee": 0.0001}]
+        if call is ours:
+            held = next(one for one in coins if one["asset"] == asset)
+            inputs.append({"txid": held["txid"], "vout": held["vout"]})
+            outputs += [{HIDDEN: 2, "asset": asset}, {call("getnewaddress"): 2, "asset": asset}]
+            outputs.append({"burn": 1, "asset": asset})
+        raw = call("createrawtransaction", inputs, outputs)
+        early = call("signrawtransactionwithwallet", raw)
+        assert early["complete"] is True
+        strange = confirm("signrawtransactionwithwallet", raw)
+        assert (strange["complete"], strange.keys()) == (False, {"hex", "complete", "errors"})
+        assert strange["errors"][0].keys() == {"txid", "vout", "witness", "scriptSig", "sequence", "error"}
+        signed = call("signrawtransactionwithwallet", call("blindrawtransaction", raw))
+        assert signed.keys() == {"hex", "complete"}
+        (verdict,) = confirm("testmempoolaccept", [signed["hex"]])
+        assert verdict["allowed"] is True, verdict
+        shown = confirm("decoderawtransaction", signed["hex"])
+        hidden = [out for out in shown["vout"] if "valuecommitment" in out]
+        assert len(hidden) == len(outputs) - (2 if call is ours else 1)
 
 
 def test_the_confirm_scripts_calls_are_notifications_to_a_new_node(node: Node) -> None:

@@ -155,6 +155,11 @@ class Chain:
                 return None
             return self._find_coin(outpoint)
 
+    def confirmed_coin(self, outpoint: OutPoint) -> Coin | None:
+        """The output if a block has it and no block spends it, whatever waits in the mempool."""
+        with self.lock:
+            return self._coins.get(outpoint)
+
     def on_change(self, listener: Callable[[str], None]) -> Callable[[], None]:
         """Call ``listener("mempool" | "block" | "reorg")`` after changes; returns how to stop it.
 

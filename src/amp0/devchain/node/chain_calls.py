@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from amp0.devchain.blocks import CHAIN_NAME, EPOCH, FEDERATION
+from amp0.devchain.blocks import CHAIN_NAME, EPOCH, FEDERATION, POLICY_ASSET
 from amp0.devchain.chain import BlockEntry, Chain
 from amp0.devchain.explorer import Explorer
 from amp0.devchain.index import TxEntry
@@ -14,6 +14,8 @@ from amp0.devchain.node.values import (
     DESERIALIZATION_ERROR,
     INVALID_ADDRESS_OR_KEY,
     INVALID_PARAMETER,
+    MISC_ERROR,
+    POLICY_LABEL,
     VERIFY_ERROR,
     VERIFY_REJECTED,
     Json,
@@ -29,9 +31,9 @@ from amp0.devchain.node.values import (
 from amp0.devchain.node.views import Views, asm, params_root
 from amp0.devchain.validation import MIN_RELAY_RATE
 from amp0.elements.address import Address
-from amp0.elements.hashes import BlockHash, Txid
+from amp0.elements.hashes import BlockHash, Txid, asset_id_to_str
 from amp0.elements.script import Script, is_unspendable, witness_program
-from amp0.elements.transaction import Transaction
+from amp0.elements.transaction import OutPoint, Transaction
 from amp0.errors import BroadcastRejected, InvalidInput, InvalidTransaction
 from amp0.network import Network
 
@@ -39,6 +41,9 @@ VERSION = 280000
 SUBVERSION = "/Elements Core:28.0.0(amp0 devchain)/"
 """What issuers' scripts look for: the words "Elements Core" and a version of 17.0.1 or later."""
 _MISSING = "bad-txns-inputs-missingorspent"
+_PARENT = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
+"""Genesis of Bitcoin's regtest chain."""
+_MOST_BLOCKS = 1008
 
 
 class ChainCalls:
@@ -63,6 +68,14 @@ class ChainCalls:
             "sendrawtransaction": self.sendrawtransaction,
             "testmempoolaccept": self.testmempoolaccept,
             "getrawmempool": self.getrawmempool,
+            "getmempoolentry": self.getmempoolentry,
+            "getmempoolinfo": self.getmempoolinfo,
+            "gettxout": self.gettxout,
+            "decoderawtransaction": self.decoderawtransaction,
+            "estimatesmartfee": self.estimatesmartfee,
+            "getsidechaininfo": self.getsidechaininfo,
+            "getindexinfo": self.getindexinfo,
+            "dumpassetlabels": self.dumpassetlabels,
             "validateaddress": self.validateaddress,
         }
 
@@ -114,6 +127,42 @@ class ChainCalls:
             "epoch_age": tip.height % EPOCH,
             "warnings": [],
         }
+
+    def getsidechaininfo(self) -> Json:
+        """The federation, and the chain that this one would be pegged to; nothing is pegged here."""
+        # That of the last two epochs is good, the one that the next block belongs to included.
+        epochs = 2 if self._chain.height + 1 >= EPOCH else 1
+        return {
+            "fedpegscript": FEDERATION.fedpeg_script.hex(),
+            "current_fedpeg_programs": [FEDERATION.fedpeg_program.hex()] * epochs,
+            "current_fedpegscripts": [FEDERATION.fedpeg_script.hex()] * epochs,
+            "pegged_asset": asset_id_to_str(POLICY_ASSET),
+            "min_peg_diff": "7f" + "ff" * 31,
+            "parent_blockhash": _PARENT,
+            "parent_chain_has_pow": True,
+            "enforce_pak": False,
+            "pegin_confirmation_depth": 8,
+        }
+
+    def getindexinfo(self, index_name: object = "") -> Json:
+        """The indexes: every transaction can be found here."""
+        known = {"txindex": {"synced": True, "best_block_height": self._chain.height}}
+        name = text("index_name", index_name)
+        return {one: state for one, state in known.items() if name in ("", one)}
+
+    def dumpassetlabels(self) -> dict[str, str]:
+        """The names of assets: the policy asset has one."""
+        return {POLICY_LABEL: asset_id_to_str(POLICY_ASSET)}
+
+    def estimatesmartfee(self, conf_target: object, estimate_mode: object = "economical") -> Json:
+        """No estimate, as of any node that has seen no market for fees; the least that relay takes is enough."""
+        target = whole("conf_target", conf_target)
+        if not 1 <= target <= _MOST_BLOCKS:
+            raise RpcError(INVALID_PARAMETER, f"Invalid conf_target, must be between 1 and {_MOST_BLOCKS}")
+        if text("estimate_mode", estimate_mode).lower() not in ("unset", "economical", "conservative"):
+            modes = '"unset", "economical", "conservative"'
+            raise RpcError(INVALID_PARAMETER, f"Invalid estimate_mode parameter, must be one of: {modes}")
+        return {"errors": ["Insufficient data or no feerate found"], "blocks": 0}
 
     # -- blocks ------------------------------------------------------------------------------
 
@@ -213,6 +262,57 @@ class ChainCalls:
             if not detailed:
                 return [str(entry.txid) for entry in waiting]
             return {str(entry.txid): self._waiting(entry) for entry in waiting}
+
+    def getmempoolentry(self, txid: object) -> Json:
+        """One transaction that waits."""
+        wanted = Txid(hash_bytes("parameter 1", txid))
+        with self._chain.lock:
+            entry = self._chain.mempool.entries.get(wanted)
+            if entry is None:
+                raise RpcError(INVALID_ADDRESS_OR_KEY, "Transaction not in mempool")
+            return self._waiting(entry)
+
+    def getmempoolinfo(self) -> Json:
+        """How much waits; the mempool is never full."""
+        with self._chain.lock:
+            waiting = list(self._chain.mempool)
+        size, relay = sum(entry.vsize for entry in waiting), amount(MIN_RELAY_RATE)
+        return {
+            "loaded": True,
+            "size": len(waiting),
+            "bytes": size,
+            "usage": sum(len(entry.tx.to_bytes()) for entry in waiting),
+            "total_fee": amount(sum(entry.fee for entry in waiting)),
+            "maxmempool": 300_000_000,
+            "mempoolminfee": relay,
+            "minrelaytxfee": relay,
+            "incrementalrelayfee": relay,
+            "unbroadcastcount": 0,
+            "fullrbf": False,
+        }
+
+    def gettxout(self, txid: object, n: object, include_mempool: object = True) -> Json | None:
+        """An output that nobody has spent; nothing for others. ``include_mempool`` counts what waits too."""
+        wanted, number = Txid(hash_bytes("txid", txid)), whole("n", n)
+        if not 0 <= number < 2**32:
+            raise RpcError(MISC_ERROR, "JSON integer out of range")
+        outpoint = OutPoint(wanted, number)
+        with self._chain.lock:
+            waits = flag("include_mempool", include_mempool)
+            coin = self._chain.coin(outpoint) if waits else self._chain.confirmed_coin(outpoint)
+            if coin is None:
+                return None
+            tip = self._chain.tip
+            depth = 0 if coin.height is None else tip.height - coin.height + 1
+            where = {"bestblock": str(tip.hash), "confirmations": depth}
+            return where | self._views.coin(coin.txout) | {"coinbase": coin.coinbase}
+
+    def decoderawtransaction(self, hexstring: object, iswitness: object = None) -> Json:
+        """Any transaction, decoded."""
+        try:
+            return self._views.decoded(Transaction(text("hexstring", hexstring)))
+        except InvalidTransaction:
+            raise RpcError(DESERIALIZATION_ERROR, "TX decode failed") from None
 
     def _waiting(self, entry: TxEntry) -> Json:
         pool = self._chain.mempool

@@ -21,6 +21,7 @@ from pathlib import Path
 from amp0.devchain.app import DevChain
 from amp0.devchain.faucet import Payment
 from amp0.devchain.node.chain_calls import ChainCalls
+from amp0.devchain.node.raw_calls import RawCalls
 from amp0.devchain.node.rpc import JsonRpc
 from amp0.devchain.node.store import Store, write_private
 from amp0.devchain.node.wallet import NodeWallet
@@ -65,7 +66,8 @@ def build_node(
     store = Store(None if folder is None else folder / "wallet.json", random(64))
     wallet = NodeWallet(built.chain, store, random)
     network = built.esplora.network
-    calls = ChainCalls(built.chain, network).table() | WalletCalls(built.chain, network, wallet).table()
+    calls = ChainCalls(built.chain, network).table()
+    calls |= WalletCalls(built.chain, network, wallet).table() | RawCalls(built.chain, network, wallet).table()
     if store.is_new:
         scripts = [wallet.new_script().script for _ in range(FIRST_COINS)]
         payments = [Payment(script, wallet.blinding_pubkey(script), FIRST_COIN) for script in scripts]

@@ -79,6 +79,13 @@ def mapping(name: str, value: object) -> Json:
     return value
 
 
+def sequence_of(name: str, value: object) -> list[Any]:
+    """An array."""
+    if not isinstance(value, list):
+        raise wrong_type(name, value, "array")
+    return value
+
+
 def hash_bytes(name: str, value: object) -> bytes:
     """A hash in display hex, as 32 bytes in internal order."""
     digits = text(name, value)

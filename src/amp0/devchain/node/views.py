@@ -45,13 +45,24 @@ def described(body: str) -> str:
 
 
 def asm(script: bytes) -> str:
-    """A script in words: pushes in hex without their opcodes, small numbers as numbers."""
+    """A script in words: pushes in hex without their opcodes; small numbers, and up to four bytes, as numbers."""
     words = []
+    pushed = False
     for word in Script.from_bytes(script).to_asm().split():
-        if word.startswith(("OP_PUSHBYTES_", "OP_PUSHDATA")):
-            continue
-        words.append(word.removeprefix("OP_PUSHNUM_") if word.startswith("OP_PUSHNUM_") else _WORDS.get(word, word))
+        is_push = word.startswith(("OP_PUSHBYTES_", "OP_PUSHDATA"))
+        if pushed and len(word) <= 8:
+            words.append(str(_number(bytes.fromhex(word))))
+        elif not is_push:
+            words.append(word.removeprefix("OP_PUSHNUM_") if word.startswith("OP_PUSHNUM_") else _WORDS.get(word, word))
+        pushed = is_push
     return " ".join(words)
+
+
+def _number(data: bytes) -> int:
+    """What a script takes bytes for: little endian, the sign in the last bit."""
+    value = int.from_bytes(data, "little")
+    sign = 1 << (8 * len(data) - 1)
+    return sign - value if value & sign else value
 
 
 def _signatures(words: str) -> str:
@@ -81,6 +92,10 @@ class Views:
     # -- transactions ------------------------------------------------------------------------
 
     def transaction(self, tx: Transaction) -> Json:
+        """A transaction decoded, and its bytes."""
+        return self.decoded(tx) | {"hex": str(tx)}
+
+    def decoded(self, tx: Transaction) -> Json:
         """A transaction decoded."""
         fees: dict[bytes, int] = {}
         for txout in tx.vout:
@@ -101,7 +116,6 @@ class Views:
             "vin": [self._input(txin) for txin in tx.vin],
             "vout": [self.output(number, txout) for number, txout in enumerate(tx.vout)],
             "fee": {asset_id_to_str(what): amount(satoshi) for what, satoshi in fees.items()},
-            "hex": str(tx),
         }
 
     def placed(self, entry: TxEntry) -> Json:
@@ -161,6 +175,12 @@ class Views:
             shown["address"] = address
         shown["type"] = kind
         return shown
+
+    def coin(self, txout: TxOut) -> Json:
+        """An output as ``gettxout`` tells it: amounts, and where it goes."""
+        shown = self.output(0, txout)
+        names = ("value", "valuecommitment", "asset", "assetcommitment", "commitmentnonce", "scriptPubKey")
+        return {name: shown[name] for name in names if name in shown}
 
     # -- blocks ------------------------------------------------------------------------------
 

@@ -326,10 +326,16 @@ class NodeWallet:
         script = self.new_script(kind).script
         return PlainOutput(script, asset, satoshi, self.blinding_pubkey(script))
 
-    def _sign(self, tx: Transaction, coins: Sequence[OwnCoin]) -> Transaction:
+    def signed(self, tx: Transaction) -> Transaction:
+        """A copy whose inputs that spend outputs of the wallet are signed; the others are as they were."""
+        return self._sign(tx, [self.own_output(txin.prevout) for txin in tx.vin])
+
+    def _sign(self, tx: Transaction, coins: Sequence[OwnCoin | None]) -> Transaction:
         hashes = SighashCache(tx)
         signed = list(tx.vin)
         for index, coin in enumerate(coins):
+            if coin is None:
+                continue
             key, code = self.private_key(coin.own), p2pkh(hash160(coin.own.pubkey))
             if coin.own.kind == LEGACY:
                 signature = sign(key, hashes.legacy(index, code))
