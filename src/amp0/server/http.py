@@ -97,7 +97,8 @@ class HttpApi:
         try:
             if self._hub.stopping:
                 raise ShuttingDown("The server is stopping; try again in a moment")
-            bearer = _BEARER.fullmatch(request.headers.get("authorization", ""))
+            sent = request.headers.getlist("authorization")
+            bearer = _BEARER.fullmatch(sent[0]) if len(sent) == 1 else None
             if bearer is None:
                 raise SessionExpired
             preflights = self._services.preflights

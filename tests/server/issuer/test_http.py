@@ -293,6 +293,21 @@ def test_the_scheme_s_case_does_not_matter(office: Office, acme: Api) -> None:
         assert office.anybody.get("/assets", headers=headers).status_code == 401
 
 
+def test_a12_a_header_that_comes_twice_is_none(office: Office, acme: Api) -> None:
+    """Two readers of a request may read one each: who is let in by a proxy is not who it is here."""
+    rival = office.issuer("rival")
+    mine, theirs = f"token {acme.token}", f"token {rival.token}"
+
+    def get(*headers: tuple[str, str]) -> httpx.Response:
+        answer: httpx.Response = office.run(lambda client: client.get("/api/assets", headers=list(headers)))
+        return answer
+
+    for values in ((mine, theirs), (mine, mine), (mine, ""), ("", mine)):
+        assert get(*(("authorization", value) for value in values)).status_code == 401, values
+    answer = get(("authorization", mine), ("idempotency-key", "a"), ("idempotency-key", "b"))
+    assert (answer.status_code, answer.json().keys()) == (400, {"Idempotency-Key"})
+
+
 def test_answers_are_not_cached_and_not_sniffed(office: Office, acme: Api) -> None:
     for answer in (acme.get("/assets"), office.anybody.get("/assets"), acme.get("/nothing"), office.anybody.get("/")):
         assert answer.headers["cache-control"] == "no-store"

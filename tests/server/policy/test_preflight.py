@@ -737,6 +737,8 @@ def test_over_wamp_and_http() -> None:
             assert (answer.status_code, answer.json()) == (200, {"allowed": True, "reasons": []})
             in_url = await http.post(f"{wire.PREFLIGHT_PATH}?token={token['token']}", json=question)
             assert in_url.status_code == 401
+            twice = await http.post(wire.PREFLIGHT_PATH, json=question, headers=[*bearer.items(), *bearer.items()])
+            assert twice.status_code == 401
             for headers in ({}, {"authorization": token["token"]}, {"authorization": "Bearer nonsense"}):
                 refusal = await http.post(wire.PREFLIGHT_PATH, json=question, headers=headers)
                 assert (refusal.status_code, refusal.json()["code"]) == (401, "sessionexpired")

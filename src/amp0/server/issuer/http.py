@@ -140,9 +140,9 @@ class IssuerApi:
         # The routes' patterns let a line break at the end of a path pass.
         if not request.scope["path"].isprintable() or any(len(value) > MAX_PATH_PART for value in path.values()):
             raise NothingHere("there is nothing at this path")
-        key = request.headers.get("idempotency-key")
-        if key is not None and not _KEY.fullmatch(key):
-            raise WrongFields.of("Idempotency-Key", "This header has 1 to 128 visible ASCII characters")
+        keys = request.headers.getlist("idempotency-key")
+        if len(keys) > 1 or not all(map(_KEY.fullmatch, keys)):
+            raise WrongFields.of("Idempotency-Key", "This header comes once, with 1 to 128 visible ASCII characters")
         return _Incoming(
             path=path,
             parameters=request.query_params,
@@ -150,7 +150,7 @@ class IssuerApi:
             content_type=request.headers.get("content-type", ""),
             token=token,
             peer="" if request.client is None else request.client.host,
-            idempotency_key=key,
+            idempotency_key=keys[0] if keys else None,
             api_url=(self._desk.settings.public_api_url or str(request.base_url.replace(path=PREFIX))).rstrip("/"),
         )
 
@@ -249,7 +249,9 @@ def _encode(value: Any) -> bytes:
 
 def _token(request: Request) -> str | None:
     """From the one header there may be; never from the URL, which ends in logs."""
-    match = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
+    sent = request.headers.getlist("authorization")
+    # Of two, a proxy that looks at them may have looked at the other one.
+    match = _AUTHORIZATION.fullmatch(sent[0]) if len(sent) == 1 else None
     return None if match is None else match[1]
 
 
