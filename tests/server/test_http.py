@@ -12,6 +12,7 @@ from amp0.elements.transaction import Transaction
 from amp0.network import Network
 from amp0.protocol import rpc
 from amp0.protocol.issuer_policy import Reason
+from amp0.server import behind
 from amp0.server.cosigner import Cosigned, Request
 from amp0.server.refusal import AlreadySigned, PolicyRefused, Refusal, UnknownInput
 from tests.patience import PATIENCE, soon
@@ -196,6 +197,22 @@ def test_health_and_readiness() -> None:
             ready = await client.get("/v1/ready")
             assert ready.status_code == 503
             assert ready.json() == {"ready": False, "store": True, "chain": False, "height": 0, "fee_wallet": "ok"}
+
+    in_world(scene)
+
+
+def test_g05_a_database_that_is_older_than_the_chain_is_not_ready() -> None:
+    async def scene(world: World) -> None:
+        store = world.server.services.store
+        async with web(world) as client:
+            with store.transaction() as db:
+                behind.note_issuance(db, Txid(b"\x01" * 32), [b"\x02" * 32])
+            ready = await client.get("/v1/ready")
+            assert (ready.status_code, ready.json()["database"]) == (503, "older than the chain")
+            with store.transaction() as db:
+                behind.acknowledge(db)
+            ready = await client.get("/v1/ready")
+            assert (ready.status_code, "database" in ready.json()) == (200, False)
 
     in_world(scene)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from amp0.cli.output import json_option, note, print_facts, print_json
+from amp0.cli.server_behind import acknowledge
 from amp0.cli.server_wallet import wallet
 from amp0.cli.waiting import until_stopped
 
@@ -18,6 +19,7 @@ def server() -> None:
 
 
 server.add_command(wallet)
+server.add_command(acknowledge)
 
 
 @server.command()

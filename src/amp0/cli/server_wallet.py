@@ -23,7 +23,7 @@ def wallet() -> None:
     """
 
 
-def _server_options(command: Command) -> Command:
+def server_options(command: Command) -> Command:
     """``--data-dir`` and ``--network``; the command gets ``settings``, the keywords of :class:`Settings`."""
 
     @click.option(
@@ -46,7 +46,7 @@ def _server_options(command: Command) -> Command:
 
 
 @wallet.command()
-@_server_options
+@server_options
 @click.option(
     "--passphrase-file",
     metavar="FILE",
@@ -76,7 +76,7 @@ def address(settings: dict[str, Any], passphrase_file: Path | None, passphrase_f
 
 
 @wallet.command()
-@_server_options
+@server_options
 def balance(settings: dict[str, Any], as_json: bool) -> None:
     """Print what the wallet holds, in satoshi of L-BTC.
 

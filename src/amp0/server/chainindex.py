@@ -23,7 +23,7 @@ from sqlalchemy.engine import Connection
 
 from amp0.elements.hashes import BlockHash, Txid
 from amp0.elements.transaction import OutPoint, Transaction
-from amp0.server import accounts
+from amp0.server import accounts, behind
 from amp0.server.ledger import book
 from amp0.server.store import outpoints, schema
 from amp0.server.store.asset_schema import asset_txs
@@ -279,6 +279,8 @@ def _add(
     if was == CONFIRMED and height is None:
         # The mempool listing was read before the block.
         return
+    if was is None and spent:
+        behind.note_spend(connection, txid, [OutPoint(Txid(row.txid), row.vout) for row in spent])
     rivals = {Txid(row.spent_by): row.spent_height is not None for row in spent if row.spent_by is not None}
     rivals |= {} if concern is None else concern.rivals
     rivals.pop(txid, None)

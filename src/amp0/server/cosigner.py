@@ -42,6 +42,7 @@ from amp0.elements.script import csv_2of2_then_1, multisig_2of2
 from amp0.elements.sighash import SIGHASH_ALL
 from amp0.elements.transaction import OutPoint, Transaction, TxOut
 from amp0.protocol.rpc import ACCOUNT_TYPE
+from amp0.server import behind
 from amp0.server import cosign_checks as checks
 from amp0.server.attempts import Attempts
 from amp0.server.cosign_checks import PLACEHOLDER, Limits, OwnInput, Spend
@@ -429,6 +430,7 @@ class Cosigner:
         with self._store.transaction() as db:
             if _is_recorded(db, tx.txid()):
                 return True
+            behind.check(db, {opening.asset for opening in spend.openings if opening is not None})
             position = {tx.vin[item.index].prevout: item.index for item in spend.own}
             for prevout, row in _watched(db, position):
                 _check_unspent(position[prevout], row.spent_by, tx.txid())

@@ -20,7 +20,7 @@ from amp0.elements.hashes import Txid
 from amp0.errors import InvalidInput, RemoteProtocolError
 from amp0.protocol import preflight as wire
 from amp0.protocol import rpc
-from amp0.server import cosigner
+from amp0.server import behind, cosigner
 from amp0.server.context import Services
 from amp0.server.refusal import (
     AlreadySigned,
@@ -158,10 +158,11 @@ class HttpApi:
         return _json({"status": "ok"})
 
     async def ready(self, _request: Request) -> Response:
-        """Whether the server can do its work: write durably, and see the chain."""
+        """Whether the server can do its work: write durably, see the chain, and sign."""
         store = await self._hub.workers.ordinary(self._services.store.ready)
         chain = self._services.is_current()
-        ready = store and chain and not self._hub.stopping
+        is_behind = await self._hub.workers.ordinary(self._is_behind)
+        ready = store and chain and not is_behind and not self._hub.stopping
         report = {
             "ready": ready,
             "store": store,
@@ -170,7 +171,17 @@ class HttpApi:
             # Issuances will fail one day, and nothing else: no reason to take the server out of service.
             "fee_wallet": "low" if self._services.is_fee_wallet_low() else "ok",
         }
+        if is_behind:
+            report["database"] = "older than the chain"
         return _json(report, 200 if ready else 503)
+
+    def _is_behind(self) -> bool:
+        try:
+            with self._services.store.snapshot() as db:
+                return behind.found(db) is not None
+        except Refusal:
+            # A store that cannot be read has said so already.
+            return False
 
     def _cosign(self, body: bytes) -> rpc.CosignReply:
         try:

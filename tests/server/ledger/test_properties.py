@@ -2,7 +2,8 @@
 
 A model plays an issuer's node, holders and strangers at random: payments hidden and in the open, cosigned transfers
 that are sent, dropped or replaced, reissues, burns, double spends, blocks and reorganisations, openings early, late
-and never. It knows the truth, because it made every output, and walks its own chain to see what is unspent.
+and never; two assets, now and then in one transaction, and outputs that hide only one of their fields. It knows the
+truth, because it made every output, and walks its own chain to see what is unspent.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from amp0.elements.hashes import Txid
 from amp0.elements.script import is_unspendable
 from amp0.elements.transaction import OutPoint
+from amp0.server import behind
 from amp0.server.ledger.book import CONFIRMED, GONE
 from amp0.server.store import asset_schema as tables
 
@@ -26,6 +28,7 @@ from .scene import (
     BURN,
     ISSUED,
     NODE_CHANGE,
+    OTHER_ASSET,
     POLICY,
     STRANGER,
     TOKEN,
@@ -40,6 +43,7 @@ from .scene import (
 )
 
 HOLDERS = 3
+ASSETS = {ASSET: 1, OTHER_ASSET: 2}
 
 
 @dataclass
@@ -56,11 +60,11 @@ class Model:
 
     def __post_init__(self) -> None:
         self.scripts = {self.ledger.account(number): number for number in range(1, HOLDERS + 1)}
-        issuance = self.ledger.issuance
-        self.made[issuance.txid] = issuance
-        self.told |= {issuance.at(0), issuance.at(1)}
-        self.mempool.append(issuance)
-        self.ledger.send(issuance)
+        self.issuances = {ASSET: self.ledger.issuance, OTHER_ASSET: self.ledger.issue_other()}
+        self.told |= {self.ledger.issuance.at(1)}
+        for issuance in self.issuances.values():
+            self.told |= {issuance.at(0)}
+            self._send(issuance)
 
     # -- the truth ------------------------------------------------------------------------------
 
@@ -79,7 +83,8 @@ class Model:
 
     def is_known(self, outpoint: OutPoint) -> bool:
         made = self.made[outpoint.txid()]
-        return outpoint in self.told or made.tx.vout[outpoint.vout()].explicit_value is not None
+        out = made.tx.vout[outpoint.vout()]
+        return outpoint in self.told or (out.explicit_value is not None and out.explicit_asset is not None)
 
     def confirmed(self) -> set[Txid]:
         return {tx.txid() for block in self.ledger.blocks for tx in block.transactions}
@@ -115,16 +120,27 @@ class Model:
         cuts = sorted(self.dice.randint(0, total) for _ in range(parts - 1))
         return [b - a for a, b in zip([0, *cuts], [*cuts, total], strict=True) if b > a]
 
+    def _assets(self) -> list[bytes]:
+        """One of them, or both."""
+        return self.dice.choice([[ASSET], [ASSET], [OTHER_ASSET], [OTHER_ASSET, ASSET]])
+
+    def _out(self, script: bytes, satoshi: int, asset: bytes) -> Out:
+        """Mostly hidden, sometimes half, sometimes not."""
+        shows = self.dice.choice(["", "", "", "", "", "all", "asset", "amount"])
+        return Out(script, satoshi, asset, explicit=shows == "all", shows=shows)
+
     def node_pays(self) -> None:
-        coins = self._coins(ASSET, {TREASURY})
-        if not coins:
-            return
-        chosen = self.dice.sample(coins, self.dice.randint(1, min(2, len(coins))))
+        chosen: list[tuple[OutPoint, int]] = []
+        outs: list[Out] = []
         targets = [*self.scripts, TREASURY, TREASURY, STRANGER]
-        outs = [
-            Out(self.dice.choice(targets), satoshi, explicit=self.dice.random() < 0.2)
-            for satoshi in self._split(sum(satoshi for _, satoshi in chosen), 3)
-        ]
+        for asset in self._assets():
+            coins = self._coins(asset, {TREASURY})
+            some = self.dice.sample(coins, min(self.dice.randint(1, 2), len(coins)))
+            parts = self._split(sum(satoshi for _, satoshi in some), 3)
+            outs += [self._out(self.dice.choice(targets), satoshi, asset) for satoshi in parts]
+            chosen += some
+        if not chosen:
+            return
         outs += [Out(NODE_CHANGE, 5, POLICY) for _ in range(self.dice.randint(0, 2))]
         self.dice.shuffle(outs)
         made = make([outpoint for outpoint, _ in chosen], outs)
@@ -144,18 +160,20 @@ class Model:
         script, number = self.dice.choice(list(self.scripts.items()))
         held = {txin.prevout for made in self.signed for txin in made.tx.vin}
         replacing = self.dice.random() < 0.2
-        coins = [coin for coin in self._coins(ASSET, {script}) if replacing or coin[0] not in held]
-        if not coins:
+        chosen: list[tuple[OutPoint, int]] = []
+        outs: list[Out] = []
+        for asset in self._assets():
+            coins = [coin for coin in self._coins(asset, {script}) if replacing or coin[0] not in held]
+            some = self.dice.sample(coins, min(self.dice.randint(1, 2), len(coins)))
+            treasury = self._coins(asset, {TREASURY})
+            if some and treasury and self.dice.random() < 0.2:
+                # Together with the issuer, or so they say: nobody looks at the signatures of others.
+                some.append(self.dice.choice(treasury))
+            parts = self._split(sum(satoshi for _, satoshi in some), 2)
+            outs += [Out(self.dice.choice([*self.scripts, TREASURY, script]), satoshi, asset) for satoshi in parts]
+            chosen += some
+        if not chosen:
             return
-        chosen = self.dice.sample(coins, self.dice.randint(1, min(2, len(coins))))
-        treasury = self._coins(ASSET, {TREASURY})
-        if treasury and self.dice.random() < 0.2:
-            # Together with the issuer, or so they say: nobody looks at the signatures of others.
-            chosen.append(self.dice.choice(treasury))
-        outs = [
-            Out(self.dice.choice([*self.scripts, TREASURY, script]), satoshi)
-            for satoshi in self._split(sum(satoshi for _, satoshi in chosen), 2)
-        ]
         made = self._keep(make([outpoint for outpoint, _ in chosen], [*outs, Out(script, 3, POLICY)]))
         self.ledger.cosign(made, number)
         self.told |= {made.at(vout) for vout in range(len(made.openings))}
@@ -182,12 +200,13 @@ class Model:
             self._send(made)
 
     def burn(self) -> None:
-        coins = self._coins(ASSET, {TREASURY})
+        asset = self.dice.choice([*ASSETS])
+        coins = self._coins(asset, {TREASURY})
         if coins:
             outpoint, satoshi = self.dice.choice(coins)
             burned = self.dice.randint(1, satoshi)
-            outs = [Out(BURN, burned, explicit=True)]
-            outs += [Out(TREASURY, satoshi - burned)] if burned < satoshi else []
+            outs = [Out(BURN, burned, asset, explicit=True)]
+            outs += [Out(TREASURY, satoshi - burned, asset)] if burned < satoshi else []
             self._send(make([outpoint], [*outs, Out(NODE_CHANGE, 2, POLICY)]))
 
     def double_spend(self) -> None:
@@ -231,7 +250,8 @@ class Model:
 
     def undo(self) -> None:
         if self.ledger.height > 1:
-            txs = self.ledger.undo(self.dice.randint(1, min(3, self.ledger.height - 1)))
+            deepest = self.dice.choice([1, 2, 3, 10])
+            txs = self.ledger.undo(self.dice.randint(1, min(deepest, self.ledger.height - 1)))
             self.mempool = [*(self.made[tx.txid()] for tx in txs), *self.mempool]
 
     def drop(self) -> None:
@@ -252,19 +272,24 @@ class Model:
     # -- what must hold -------------------------------------------------------------------------
 
     def check(self) -> None:
+        with self.ledger.store.snapshot() as db:
+            assert behind.found(db) is None, "everything was signed for here"
         rows = self.ledger.rows()
         self._check_units(rows)
         self._check_states(rows)
         for height in (None, self.dice.randint(0, self.ledger.height)):
-            self._check_holders(height)
+            for asset in ASSETS:
+                self._check_holders(asset, height)
 
     def _check_units(self, rows: list[sa.Row[tuple[object, ...]]]) -> None:
-        for asset, is_token in ((ASSET, 0), (TOKEN, 1)):
+        for asset, number, is_token in ((ASSET, 1, 0), (TOKEN, 1, 1), (OTHER_ASSET, 2, 0)):
             truth = {at: held for at, held in self.unspent().items() if held[1] == asset}
             present = [
                 row
                 for row in rows
-                if row.is_token == is_token and row.state == CONFIRMED and row.spent_state != CONFIRMED
+                if (row.asset, row.is_token) == (number, is_token)
+                and row.state == CONFIRMED
+                and row.spent_state != CONFIRMED
             ]
             known = {
                 OutPoint(Txid(row.txid), row.vout): row.satoshi
@@ -275,29 +300,29 @@ class Model:
             hidden = {at: held[2] for at, held in truth.items() if not self.is_known(at)}
             suspects = {OutPoint(Txid(row.txid), row.vout) for row in present if row.satoshi is None}
             assert hidden.keys() <= suspects, "whatever is hidden is a suspect"
-            assert self.ledger.hidden(is_token=bool(is_token)) == sum(hidden.values())
+            assert self.ledger.hidden(is_token=bool(is_token), asset=number) == sum(hidden.values())
 
     def _check_states(self, rows: list[sa.Row[tuple[object, ...]]]) -> None:
         txs = tables.asset_txs
         with self.ledger.store.snapshot() as db:
-            states = {bytes(row.txid): row for row in db.execute(sa.select(txs))}
+            states = {(bytes(row.txid), row.asset): row for row in db.execute(sa.select(txs))}
         blocks, mempool = self.confirmed(), {made.txid for made in self.mempool}
         for row in rows:
-            own = states[bytes(row.txid)]
+            own = states[bytes(row.txid), row.asset]
             assert (row.state, row.height) == (own.state, own.height)
             assert (row.state == CONFIRMED) == (Txid(row.txid) in blocks)
             if Txid(row.txid) in mempool:
                 assert row.state == 0
             if row.spent_by is not None:
-                spender = states[bytes(row.spent_by)]
+                spender = states[bytes(row.spent_by), row.asset]
                 assert spender.state != GONE
                 assert (row.spent_state, row.spent_height) == (spender.state, spender.height)
 
-    def _check_holders(self, height: int | None) -> None:
+    def _check_holders(self, of: bytes, height: int | None) -> None:
         truth: dict[str | None, int] = {}
         strangers = total = 0
         for outpoint, (script, asset, satoshi) in self.unspent(height=height).items():
-            if asset != ASSET:
+            if asset != of:
                 continue
             total += satoshi
             if not self.is_known(outpoint):
@@ -307,19 +332,20 @@ class Model:
                 truth[holder] = truth.get(holder, 0) + satoshi
             else:
                 strangers += satoshi
-        holders = self.ledger.holders(height)
+        number = ASSETS[of]
+        holders = self.ledger.holders(height, asset=number)
         assert holders == truth
-        assert sum(holders.values()) + strangers + self.ledger.hidden(height=height) == total
+        assert sum(holders.values()) + strangers + self.ledger.hidden(height=height, asset=number) == total
         blocks = self.ledger.blocks if height is None else self.ledger.blocks[: height + 1]
         txids = {tx.txid() for block in blocks for tx in block.transactions}
-        made = sum(amount for txid, amount in self.reissued.items() if txid in txids)
+        made = sum(amount for txid, amount in self.reissued.items() if txid in txids and of == ASSET)
         burned = sum(
             opening.satoshi
             for txid in txids
             for vout, opening in enumerate(self.made[txid].openings)
-            if opening.asset == ASSET and self.made[txid].tx.vout[vout].script == BURN
+            if opening.asset == of and self.made[txid].tx.vout[vout].script == BURN
         )
-        assert total == (ISSUED if self.ledger.issuance.txid in txids else 0) + made - burned
+        assert total == (ISSUED if self.issuances[of].txid in txids else 0) + made - burned
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -335,5 +361,5 @@ def test_every_unit_is_where_the_ledger_says(seed: int, steps: int) -> None:
         openings = model.made[txid].openings
         model._tell(model.made[txid], [vout for vout, opening in enumerate(openings) if opening.asset != POLICY])
     model.check()
-    assert model.ledger.hidden() == model.ledger.hidden(is_token=True) == 0
+    assert model.ledger.hidden() == model.ledger.hidden(is_token=True) == model.ledger.hidden(asset=2) == 0
     assert [row for row in model.ledger.rows() if row.satoshi is None and row.state == CONFIRMED] == []

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from amp0.elements.address import Address
-from amp0.elements.confidential import Opening
+from amp0.elements.confidential import Opening, issued_asset
 from amp0.elements.hashes import Txid
 from amp0.elements.transaction import OutPoint, Transaction, TxOut
+from amp0.server import behind
 from amp0.server.issuer import assets
 from amp0.server.issuer.fee_wallet import BuiltIssuance, FeeCoin, FeeWallet, Place
 from amp0.server.store import asset_schema, outpoints
@@ -28,6 +29,8 @@ MEMPOOL, CONFIRMED, GONE, PROMISED = 0, 1, 2, 3
 """States of the transaction that made a coin, as everywhere."""
 
 _CHUNK = 400
+_LOST_SCRIPTS = 50
+"""How many scripts further on an older database looks for what it lost; a script is taken for every issuance."""
 _scripts, _coins = asset_schema.fee_wallet_scripts, asset_schema.fee_wallet_coins
 _AT = sa.select(_coins.c.txid, _coins.c.vout, _coins.c.state).where(outpoints.is_one_of(_coins.c.txid, _coins.c.vout))
 
@@ -182,14 +185,14 @@ class FeeCoins:
         self._wallet = wallet
 
     def concerned(self, db: Connection, transactions: Collection[Transaction]) -> set[Txid]:
-        """Those that pay the wallet or spend a coin of it."""
+        """Those that pay the wallet or spend a coin of it, and those that spend what such a one made."""
         ours = set(_places(db, {out.script for tx in transactions for out in tx.vout if out.script}))
         spent = set(_known(db, [txin.prevout for tx in transactions for txin in tx.vin]))
         found = set()
         for tx in transactions:
             received = {OutPoint(tx.txid(), vout) for vout, out in enumerate(tx.vout) if out.script in ours}
             spent |= received
-            if received or any(txin.prevout in spent for txin in tx.vin):
+            if received or any(txin.prevout in spent or txin.prevout.txid() in found for txin in tx.vin):
                 found.add(tx.txid())
         return found
 
@@ -219,9 +222,22 @@ class FeeCoins:
                 _coins.update().where(here).values(spent_by=bytes(txid), spent_height=height), outpoints.these(spent)
             )
             is_ours = assets.note_sent(db, txid)
-            if not is_ours and any(txin.issuance is not None for txin in tx.vin):
+            issuing = [txin for txin in tx.vin if txin.issuance is not None and txin.prevout in spent]
+            if issuing and not is_ours:
                 # A database that is older than its chain, or the same seed in another server.
-                log.critical("the fee wallet paid for an issuance that this database does not know txid=%s", txid)
+                behind.note_issuance(db, txid, {one for txin in issuing for one in issued_asset(txin)})
+                self._find_change(db, tx, height)
+
+    def _find_change(self, db: Connection, tx: Transaction, height: int | None) -> None:
+        """What an issuance that is not on record paid back: the next one may have been paid with it."""
+        scripts = {out.script for out in tx.vout}
+        first = next_number(db)
+        for place in (Place(number, is_change=True) for number in range(first, first + _LOST_SCRIPTS)):
+            script = self._wallet.script(place)
+            if script in scripts:
+                _take_script(db, self._wallet, place, 0)
+                self.add(db, tx, height)
+                return
 
     def remove_block(self, db: Connection, height: int) -> None:
         """The tip is disconnected: what was in it is unconfirmed again."""
