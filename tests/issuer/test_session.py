@@ -89,6 +89,26 @@ async def test_a_wrong_password_is_a_failed_login_and_is_not_repeated_in_its_tex
 
 
 @in_a_loop
+async def test_a_server_without_the_api_is_said_to_be_none() -> None:
+    """A chain's URL in place of the server's was answered with "Not Found", and nothing else."""
+    nothing = httpx.MockTransport(lambda _request: httpx.Response(404, text="Not Found"))
+    async with IssuerClient("https://issuer.example/api", "bonds", "x", transport=nothing) as client:
+        with pytest.raises(IssuerRefused, match=r"no issuer API at https://issuer\.example/api") as refused:
+            await client.assets()
+    assert refused.value.status == 404
+
+
+@in_a_loop
+async def test_a_server_that_is_away_is_named() -> None:
+    def away(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    async with IssuerClient("https://issuer.example/api", "bonds", "x", transport=httpx.MockTransport(away)) as client:
+        with pytest.raises(ConnectionFailed, match=r"at https://issuer\.example/api cannot be reached .*that it runs"):
+            await client.token()
+
+
+@in_a_loop
 async def test_a_dead_token_without_a_password_is_a_failed_login() -> None:
     server = Server(reply({"detail": "Invalid token."}, 401))
     transport = httpx.MockTransport(server)

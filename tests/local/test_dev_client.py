@@ -49,8 +49,17 @@ def test_a_chain_that_is_away_is_worth_retrying() -> None:
     bound = bind(0)
     port = port_of(bound)
     bound.close()
-    with DevClient(f"http://127.0.0.1:{port}") as dev, pytest.raises(BackendUnavailable, match="not answer"):
+    with (
+        DevClient(f"http://127.0.0.1:{port}") as dev,
+        pytest.raises(BackendUnavailable, match=r"not answer.*stack run"),
+    ):
         dev.mine()
+
+
+def test_a_server_is_no_chain(stack: Stack) -> None:
+    """The stack prints several URLs, and any of them can be taken for the chain's."""
+    with DevClient(stack.cosign_url) as dev, pytest.raises(ChainError, match="is it the chain of a stack"):
+        dev.create_issuer("bonds", "correct horse")
 
 
 def test_only_a_chain_on_this_machine_is_asked_for_coins() -> None:

@@ -111,7 +111,10 @@ class ElementsRpc:
         body = msgspec.json.encode({"jsonrpc": "1.0", "id": identifier, "method": method, "params": arguments})
         status, answer = await self._post(body, limit)
         if status == 401:
-            raise BackendUnavailable("the node refuses the credentials; check the file that holds them")
+            raise BackendUnavailable(
+                "the node refuses the credentials; check the file that holds them: a node that was started again has "
+                "written another cookie"
+            )
         if status == 403:
             raise BackendUnavailable(f"the node forbids {method}; check its rpcallowip and rpcwhitelist")
         try:
@@ -224,7 +227,9 @@ class ElementsRpc:
         except TimeoutError:
             raise BackendUnavailable("the node does not answer in time; try again") from None
         except httpx.HTTPError as error:
-            raise BackendUnavailable(f"the node cannot be reached: {type(error).__name__}") from None
+            raise BackendUnavailable(
+                f"the node at {self._url} cannot be reached: {type(error).__name__}; check the URL, and that it runs"
+            ) from None
 
 
 def _checked_hash(answer: object) -> str:

@@ -134,6 +134,13 @@ def node_options(*, required: bool = True) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def with_node(*args: Any, node: str, node_auth_file: Path | None, **kwargs: Any) -> Any:
+            if node_auth_file is not None and not node_auth_file.exists():
+                from amp0.errors import BackendUnavailable
+
+                raise BackendUnavailable(
+                    f"there is no file {node_auth_file}: name the node's cookie, which is there only while the node "
+                    "runs, or a file with user:password"
+                )
             return command(*args, node=None if node_auth_file is None else Node(node, node_auth_file), **kwargs)
 
         decorated = click.option(

@@ -95,7 +95,9 @@ class NetworkTransport:
                 "Check the URL, or name the authority in the network's cert_roots"
             ) from None
         except (OSError, websockets.WebSocketException, TimeoutError) as error:
-            raise ConnectionFailed(f"{url} cannot be reached: {_reason(error)}") from None
+            raise ConnectionFailed(
+                f"the AMP0 server at {url} cannot be reached: {_reason(error)}; is it running, and is this the network?"
+            ) from None
         if connection.subprotocol != Serializer.JSON.value:
             await connection.close()
             raise RemoteProtocolError(f"{url} does not speak {Serializer.JSON.value}; is it an AMP0 server?")

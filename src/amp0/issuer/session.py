@@ -127,6 +127,9 @@ class ApiSession:
         except IssuerRefused as refused:
             if refused.status in (400, 401, 403):
                 raise LoginFailed(refused.text, name=refused.name, procedure=refused.endpoint) from None
+            if refused.status == 404:
+                text = f"there is no issuer API at {self.url}; give the URL of an AMP0 server, or of its /api"
+                raise IssuerRefused(text, status=404, endpoint=refused.endpoint) from None
             raise
         return answer.token
 
@@ -222,7 +225,9 @@ class ApiSession:
             raise ConnectionTimeout(f"the issuer API at {self.url} does not answer in time") from None
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
-            raise ConnectionFailed(f"the issuer API at {self.url} cannot be reached: {reason}") from None
+            raise ConnectionFailed(
+                f"the issuer API at {self.url} cannot be reached ({reason}); check the URL, and that it runs"
+            ) from None
 
 
 class Calls:

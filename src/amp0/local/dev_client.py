@@ -15,6 +15,8 @@ from amp0.elements.hashes import Txid
 from amp0.errors import BackendUnavailable, ChainError, RemoteProtocolError
 from amp0.network import is_loopback_url
 
+NOTHING_HERE = "there is nothing at this path"
+"""What our servers say of a path that they do not have."""
 TIMEOUT = 60.0
 """Seconds; a payment of the faucet makes two range proofs, a long reorganisation many blocks."""
 
@@ -102,10 +104,14 @@ class DevClient:
             answer = ask()
             value = answer.json()
         except httpx.HTTPError as error:
-            raise BackendUnavailable(f"the local chain does not answer: {error}") from None
+            raise BackendUnavailable(
+                f"the local chain at {self._http.base_url} does not answer ({error}); is it running (amp0 stack run)?"
+            ) from None
         except ValueError:
             raise RemoteProtocolError(f"the chain's answer to /dev/{route} is not JSON") from None
         if answer.status_code != 200:
             reason = value.get("error", answer.status_code) if isinstance(value, dict) else answer.status_code
-            raise ChainError(f"the chain refused /dev/{route}: {reason}")
+            if reason == NOTHING_HERE:
+                raise ChainError(f"{self._http.base_url} cannot be asked for /dev/{route}: is it the chain of a stack?")
+            raise ChainError(f"the local stack refuses: {reason} (/dev/{route})")
         return value

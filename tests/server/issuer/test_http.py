@@ -264,11 +264,11 @@ def test_j11_a_large_body_is_read_for_those_who_may_call_and_for_nobody_else(
 
 def test_errors_say_which_field(office: Office, acme: Api) -> None:
     assert acme.refused("post", "/registered_users/add", {}) == {"name": ["This field is required"]}
-    assert acme.refused("post", "/registered_users/add", []) == {"non_field_errors": ["Expected `object`, got `array`"]}
+    assert acme.refused("post", "/registered_users/add", []) == {"non_field_errors": ["Expected an object, not a list"]}
     asset = office.asset(acme)
     wrong = {"assignments": [{"registered_user": 1, "amount": "5"}]}
     refused = acme.refused("post", f"/assets/{asset.uuid}/assignments/create", wrong)
-    assert refused == {"assignments": ["Expected `int`, got `str` (at assignments[0].amount)"]}
+    assert refused == {"assignments": ["Expected a whole number, not text (at assignments[0].amount)"]}
 
 
 def test_errors_never_repeat_a_value(office: Office, acme: Api) -> None:

@@ -398,6 +398,16 @@ def test_f09_parameters_are_exact_and_bounded(tag: str, values: dict[str, Any]) 
         parse(tag, values)
 
 
+def test_which_parameter_is_wrong_is_said_in_words() -> None:
+    for values, told in (
+        ({"satoshi": "5"}, "transfer_limit: satoshi: Expected a whole number, not text"),
+        ({}, "transfer_limit: Object missing required field `satoshi`"),
+    ):
+        with pytest.raises(WrongParameters) as error:
+            parse("transfer_limit", values)
+        assert str(error.value) == told
+
+
 def test_f09_a_list_of_ten_megabytes_is_refused_by_its_length() -> None:
     with pytest.raises(WrongParameters):
         parse("frozen_holder", {"users": [2**62] * 1_500_000})

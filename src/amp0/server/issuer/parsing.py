@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from amp0.protocol import issuer as wire
+from amp0.protocol.wording import in_words
 from amp0.server.issuer.refusals import NothingHere, WrongFields
 
 MAX_ROW_ID = 2**63 - 1
@@ -65,7 +66,7 @@ def query(parameters: Mapping[str, str], raw: bytes, kind: type[msgspec.Struct])
             try:
                 values[field.name] = msgspec.convert(rest[name], field.type)
             except msgspec.ValidationError as error:
-                raise WrongFields.of(name, _sentence(str(error))) from None
+                raise WrongFields.of(name, in_words(str(error))) from None
     return kind(**values)
 
 
@@ -82,10 +83,10 @@ def wrong(error: msgspec.ValidationError) -> WrongFields:
             return WrongFields.of(named[2], text)
         text = f"{text}: {named[2]}"
     if field is None:
-        return WrongFields(_sentence(text))
+        return WrongFields(in_words(text))
     # A client looks for the key that it wrote at the top; where below it, is in the text.
     inside = at[field.end() :]
-    return WrongFields.of(field[1], _sentence(text) + (f" (at {field[1]}{inside})" if inside else ""))
+    return WrongFields.of(field[1], in_words(text) + (f" (at {field[1]}{inside})" if inside else ""))
 
 
 def row_id(text: str) -> int:
@@ -100,12 +101,6 @@ def plain_text(text: str, field: str) -> str:
     if not text.strip() or any(unicodedata.category(letter) == "Cc" for letter in text):
         raise WrongFields.of(field, "This must be text in one line, and not blank")
     return text
-
-
-def _sentence(text: str) -> str:
-    if "matching regex" in text:
-        return "This does not have the right form"
-    return text[:1].upper() + text[1:]
 
 
 def _refuse_nul(raw: bytes) -> None:
@@ -168,7 +163,7 @@ def _parameter(name: str, text: str, kind: Any) -> Any:
     try:
         value = msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise WrongFields.of(name, _sentence(str(error))) from None
+        raise WrongFields.of(name, in_words(str(error))) from None
     if isinstance(value, int) and not isinstance(value, bool) and not _WHOLE_NUMBER.fullmatch(text):
         raise WrongFields.of(name, "Expected a whole number, written with digits only")
     return value

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from amp0.protocol.issuer_policy import Reason
+from amp0.protocol.wording import in_words
 from amp0.server.policy import reasons as why
 from amp0.server.policy.facts import Holder, Kind, Transfer
 from amp0.server.policy.reasons import reason
@@ -440,7 +441,9 @@ def parse(tag: str, values: Mapping[str, Any]) -> Rule:
     try:
         rule = msgspec.convert(dict(values), kind, strict=True)
     except (msgspec.ValidationError, TypeError) as error:
-        raise WrongParameters(f"{tag}: {error}") from None
+        text, _, place = str(error).partition(" - at `$.")
+        which = f"{place.rstrip('`')}: " if place else ""
+        raise WrongParameters(f"{tag}: {which}{in_words(text)}") from None
     if len(msgspec.json.encode(rule)) > MAX_PARAMETERS:
         raise WrongParameters(f"{tag}: the parameters are longer than {MAX_PARAMETERS} characters")
     return rule
