@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -386,4 +387,40 @@ async def test_i04_two_who_distribute_at_once_pay_once(tmp_path: Path) -> None:
     # A lock, and no note: the next one is another one.
     office._assigned(9)
     assert await office.distribute(UUID, wallet, state_dir=tmp_path, poll_seconds=0)
+    assert not list(tmp_path.glob("*.json"))
+
+
+@dataclass
+class Unheard(Trouble):
+    """The answer to one call is lost, whenever it is made."""
+
+    after: bool = True
+    call: str = ""
+
+    def begin(self, name: str) -> int:
+        number = super().begin(name)
+        self.at = number if name == self.call else -1
+        return number
+
+
+@pytest.mark.parametrize("name", ["reissue", "burn"])
+@in_a_loop
+async def test_finishing_an_older_move_does_not_forget_the_one_under_way(name: str, tmp_path: Path) -> None:
+    """All was done and nobody heard: then only the note knows. An older move that was handed in took it away, and who
+    asked again burned a second time."""
+    trouble = Unheard()
+    office, wallet = opened(trouble)
+    older = await getattr(wallet, name)("aa" * 32, 3)
+    with pytest.raises(UnconfirmedMove, match=older.txid):
+        await OPERATIONS[name](office, wallet, tmp_path)
+    # Left alone, the next one goes through, and its last answer is lost.
+    trouble.error, trouble.call = Killed(), f"confirm_{name}"
+    operation = getattr(office, name)
+    with pytest.raises(Killed):
+        await operation(UUID, AMOUNT, wallet, state_dir=tmp_path, besides=[older.txid], poll_seconds=0)
+    trouble.error = None
+    done = await operation(UUID, 3, wallet, state_dir=tmp_path, use_existing=older.txid, poll_seconds=0)
+    assert (done.txid, done.resumed) == (older.txid, True)
+    again = await operation(UUID, AMOUNT, wallet, state_dir=tmp_path, poll_seconds=0)
+    assert (again.resumed, len(moves(wallet))) == (True, 2)
     assert not list(tmp_path.glob("*.json"))

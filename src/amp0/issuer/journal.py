@@ -45,9 +45,10 @@ class Journal:
         except OSError as error:
             raise ConfigError(f"cannot write {self._path}: {error.strerror}; nothing was sent") from None
 
-    def end(self) -> None:
-        """All is over."""
-        if self._path is not None:
+    def end(self, made: str) -> None:
+        """All is over with this move. One that was made before the operation began is not the operation's, and leaves
+        its note where it is."""
+        if self._path is not None and made not in (self.before or ()):
             self._path.unlink(missing_ok=True)
 
 

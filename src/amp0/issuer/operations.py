@@ -180,7 +180,7 @@ class Operations(AssetCalls, MoneyCalls):
                 listissuances=await treasury.issuances(asset.asset_id),
             )
             answer = await confirmed(walk, lambda: self.confirm_reissue(asset_uuid, body))
-            note.end()
+            note.end(made.txid)
         walk.report(Progress("confirmed", f"the server knows of {answer.reissuance_amount:,} satoshi more", made.txid))
         return Done(txid=answer.txid, satoshi=answer.reissuance_amount, resumed=resumed, vin=answer.vin)
 
@@ -226,7 +226,7 @@ class Operations(AssetCalls, MoneyCalls):
             change = await treasury.change(made.txid, asset.asset_id)
             body = BurnConfirm(tx_data=BurnTxData(txid=made.txid), change_data=change)
             await confirmed(walk, lambda: self.confirm_burn(asset_uuid, body))
-            note.end()
+            note.end(made.txid)
         walk.report(Progress("confirmed", "the server knows of the burn", made.txid))
         return Done(txid=made.txid, satoshi=made.satoshi, resumed=resumed)
 
