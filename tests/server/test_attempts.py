@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from amp0.server import attempts
-from amp0.server.attempts import Alarm, Attempts
+from amp0.server.attempts import Alarm, Attempts, place_of
 from amp0.server.refusal import TooManyAttempts
 
 from .talking import Clock
@@ -119,3 +119,21 @@ def test_b04_the_alarm_is_raised_again_in_the_next_minute_and_not_by_a_trickle()
     for _ in range(30):
         clock.now += 16
         assert not alarm.count()
+
+
+@pytest.mark.parametrize(
+    ("peer", "place"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::7", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("a proxy's word", "a proxy's word"),
+        ("", ""),
+    ],
+)
+def test_what_an_address_counts_as(peer: str, place: str) -> None:
+    assert place_of(peer) == place

@@ -323,7 +323,7 @@ def test_b04_one_password_over_many_names_raises_the_alarm(caplog: pytest.LogCap
         services = world.server.services
 
         def guess(number: int) -> None:
-            session = Session(peer=f"2001:db8::{number:x}")
+            session = Session(peer=f"2001:db8:{number:x}::1")
             call = watch_only_login(f"name{number}", "123456")
             outcome = calls.execute(services, session, call.URI, call.args())
             assert isinstance(outcome.refusal, WrongCredentials)
@@ -359,7 +359,7 @@ def test_b04_one_name_from_ten_thousand_addresses_gets_no_more_guesses(caplog: p
         looked_at = 0
         for number in range(10_000):
             call = watch_only_login("shop", f"guess{number}")
-            outcome = calls.execute(services, Session(peer=f"2001:db8::{number:x}"), call.URI, call.args())
+            outcome = calls.execute(services, Session(peer=f"2001:db8:{number:x}::1"), call.URI, call.args())
             looked_at += isinstance(outcome.refusal, WrongCredentials)
             assert outcome.refusal is not None
             # An hour's work.

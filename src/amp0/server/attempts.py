@@ -8,6 +8,7 @@ that are full again are forgotten.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import threading
 from collections.abc import Callable
@@ -21,6 +22,20 @@ _MOST_BUCKETS = 100_000
 _MOST_DOUBLINGS = 8
 """With half a minute for the first token, the longest wait for one is an hour."""
 _ALARM_SECONDS = 60.0
+
+
+def place_of(peer: str) -> str:
+    """What an address counts as: all of an IPv6 network of 64 bits as one, because whoever has one of its addresses
+    usually has the 2⁶⁴ others."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 @dataclass(slots=True)

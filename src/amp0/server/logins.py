@@ -24,6 +24,7 @@ from amp0.elements.address import Address
 from amp0.errors import InvalidAddress, NetworkMismatch
 from amp0.protocol import credentials, rpc
 from amp0.server import accounts, history, wallets
+from amp0.server.attempts import place_of
 from amp0.server.context import Challenge, Context, Level, Session
 from amp0.server.refusal import InvalidRequest, NameTaken, SessionExpired, WrongCredentials
 from amp0.server.store import schema
@@ -111,7 +112,7 @@ def watch_only_login(context: Context, call: rpc.WatchOnlyLogin) -> rpc.LoginDat
     name_hash = _name_hash(context, name)
     buckets = {
         f"name:{name_hash.hex()}": services.settings.login_attempts,
-        f"peer:{context.session.peer}": 10 * services.settings.login_attempts,
+        f"peer:{place_of(context.session.peer)}": 10 * services.settings.login_attempts,
     }
     for key, capacity in buckets.items():
         services.attempts.check(key, capacity)

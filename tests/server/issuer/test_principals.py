@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from amp0.protocol import issuer as wire
 from amp0.server.issuer import principals
+from amp0.server.issuer.desk import Call
 from amp0.server.issuer.refusals import WrongFields
+from amp0.server.refusal import TooManyAttempts
 from amp0.server.settings import Settings
 from amp0.server.store import asset_schema
 
@@ -136,6 +139,32 @@ def test_guessing_is_bounded_and_costs_others_nothing(
     log_in(office, "rival")
     office.clock.now += wait + 1
     log_in(office)
+
+
+def test_b04_the_addresses_of_one_network_are_one_guesser(
+    office: Office, acme: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stretching a guess takes a tenth of a second of a core. Whoever has one address of an IPv6 network has 2⁶⁴ of
+    them, and each could have as many guesses as one of IPv4."""
+    stretched: list[str] = []
+
+    def stretch(password: str, _salt: bytes) -> bytes:
+        stretched.append(password)
+        return bytes(32)[:-1] + b"x"
+
+    monkeypatch.setattr(principals, "_stretch", stretch)
+
+    def guess(peer: str, number: int) -> bool:
+        call = Call(office.desk, None, {}, peer=peer)
+        seen = len(stretched)
+        with pytest.raises((WrongFields, TooManyAttempts)):
+            principals.obtain_token(call, wire.Credentials(username=f"name{number}", password="guess"))
+        return len(stretched) > seen
+
+    many = 10 * office.settings.login_attempts
+    assert [guess(f"2001:db8:0:1::{i:x}", i) for i in range(many + 50)].count(True) == many
+    assert guess("2001:db8:0:2::1", 0)
+    assert guess("192.0.2.1", 0)
 
 
 def test_a_locked_manager_cannot_log_in(office: Office, acme: Api) -> None:

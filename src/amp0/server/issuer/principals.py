@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from amp0.protocol import issuer as wire
+from amp0.server.attempts import place_of
 from amp0.server.issuer import events
 from amp0.server.issuer.desk import Call, Desk, Principal, Role
 from amp0.server.issuer.endpoint import Endpoint, Runs, Who
@@ -214,7 +215,7 @@ def obtain_token(call: Call, body: wire.Credentials) -> wire.Token:
     name = hashlib.sha256(body.username.encode()).hexdigest()
     buckets = {
         f"issuer name:{name}": desk.settings.login_attempts,
-        f"issuer peer:{call.peer}": 10 * desk.settings.login_attempts,
+        f"issuer peer:{place_of(call.peer)}": 10 * desk.settings.login_attempts,
     }
     for key, capacity in buckets.items():
         desk.attempts.check(key, capacity)
