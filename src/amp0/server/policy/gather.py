@@ -121,7 +121,8 @@ def _matter(scene: _Scene, asset: Asset) -> Matter:
         unattributed=unattributed,
         is_unopened=scene.is_closed,
     )
-    if needs.holders and any(not holder.balance for holder in transfer.receivers):
+    # Whoever they are: what is looked up must not tell whether somebody holds the asset.
+    if needs.holders and transfer.receivers:
         transfer = replace(transfer, holder_count=headcount.count(db, asset, excluded))
     return Matter(transfer, rules)
 

@@ -19,7 +19,12 @@ from amp0.server.store.asset_schema import asset_holder_counts, asset_holdings, 
 from amp0.server.store.composed import Query, among
 
 _out, _holdings, _counts = asset_outputs, asset_holdings, asset_holder_counts
-_COUNT = Query(sa.select(_counts.c.holders).where(_counts.c.asset == sa.bindparam("asset")))
+_COUNT = Query(
+    sa.union_all(
+        sa.select(_counts.c.holders, sa.null().label("txid")).where(_counts.c.asset == sa.bindparam("asset")),
+        sa.select(sa.literal_column("0"), outlook.PAYING.subquery().c.txid),
+    )
+)
 _COINS = Query(
     sa.select(_holdings.c.account_id, _holdings.c.coins).where(
         _holdings.c.asset == sa.bindparam("asset"), _holdings.c.account_id.in_(among("accounts"))
@@ -44,9 +49,9 @@ _PAID_BY = Query(sa.select(_out.c.account_id).distinct().where(_PAID))
 
 def count(db: Connection, asset: Asset, without: Collection[bytes] = frozenset()) -> int:
     """How many identities hold the asset or may; ``without`` are transactions that count as if never signed."""
-    rows = _COUNT(db, asset=asset.id)
-    holders = int(rows[0].holders) if rows else 0
-    ghosts = outlook.paying(db, asset.id, without)
+    rows = _COUNT(db, asset=asset.id, rivals=lookups.some(without))
+    holders = sum(int(row.holders) for row in rows)
+    ghosts = outlook.may_confirm(db, {bytes(row.txid) for row in rows if row.txid is not None})
     if not without and not ghosts:
         return holders
     excluded = {row.account_id: int(row.coins) for row in _COINS_OF(db, asset=asset.id, txids=lookups.some(without))}

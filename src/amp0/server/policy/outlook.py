@@ -83,8 +83,7 @@ _INPUTS = Query(
     .where(_ins.c.txid.in_(among("txids")), _ins.c.account_id.is_not(None))
 )
 _seen = schema.transactions
-# Those that pay an account, as far as all their coins are there or have parents that may come back.
-_PAYING = Query(
+PAYING = (
     sa.select(_txs.c.txid)
     .join(_signed, _signed.c.txid == _txs.c.txid)
     .where(
@@ -107,6 +106,8 @@ _PAYING = Query(
         ),
     )
 )
+"""Replaced transactions that pay an ``asset`` to an account, but for ``rivals`` and those of which a coin is finally
+spent otherwise: candidates for :func:`may_confirm`."""
 _RAW = Query(sa.select(_seen.c.txid, _seen.c.raw).where(_seen.c.txid.in_(among("txids"))))
 # Coins of an account, and units of whoever it was, that a block gave to somebody for good.
 _TAKEN = Query(
@@ -190,10 +191,9 @@ def replaced(
     return found, excluded
 
 
-def paying(db: Connection, asset: int, rivals: Collection[bytes]) -> set[bytes]:
-    """Replaced transactions that pay the asset to an account and may confirm, whomever they concern."""
-    gone = {bytes(row.txid) for row in _PAYING(db, asset=asset, rivals=some(rivals))}
-    return gone - _Fate.of(db, gone).dead() if gone else gone
+def may_confirm(db: Connection, txids: Collection[bytes]) -> set[bytes]:
+    """Those of these replaced transactions that may confirm, with their parents."""
+    return set(txids) - _Fate.of(db, txids).dead() if txids else set()
 
 
 @dataclass(frozen=True, slots=True)
