@@ -12,9 +12,18 @@ from amp0.elements.keys import ExtendedKey
 from amp0.elements.script import hash160, p2pkh, p2sh, p2wpkh, push
 from amp0.elements.sighash import SighashCache
 from amp0.elements.transaction import Issuance, OutPoint, Transaction, TxIn, TxOut
+from amp0.server.attempts import Attempts
 from amp0.server.cosigner import Door, Request
 from amp0.server.policy import refusals
-from amp0.server.refusal import BadTransaction, BurnRefused, FeeOutOfBounds, IssuanceRefused, PolicyRefused, answer_for
+from amp0.server.refusal import (
+    BadTransaction,
+    BurnRefused,
+    FeeOutOfBounds,
+    IssuanceRefused,
+    PolicyRefused,
+    TooManyAttempts,
+    answer_for,
+)
 from amp0.server.store import asset_schema as tables
 from amp0.server.store import schema
 from tests.server.cosigning import LBTC, OTHER, STRANGER, Account, Payment
@@ -292,6 +301,37 @@ def test_f08_a_blacklisted_coin_does_not_move_unseen_either(market: Market, shar
     with pytest.raises(PolicyRefused) as caught:
         market.world.cosigner.cosign(hidden.request(nonces=None, scripts=None))
     assert [one.code for one in caught.value.reasons] == ["missing_fact", "output_blacklisted"]
+
+
+# --- what refusals tell ----------------------------------------------------------------------------------------------
+
+
+def test_whoever_is_refused_again_and_again_waits(market: Market, share: Managed, alice: Account, bob: Account) -> None:
+    """A refusal costs nothing and says whether a recipient may be sent so much: asked often enough, it is their balance
+    that is told. A payment to many asks about each of them, and a reason of the sender's own is an answer as well."""
+    market.gate._guesses, market.gate._allowance = Attempts(10.0, lambda: market.world.now), 6
+    share.rule("max_balance", satoshi=100)
+    share.rule("transfer_limit", satoshi=500)
+    carol = market.holder("carol")
+    coin = market.fund(alice, share, 1_000)
+    assert market.codes(market.send([coin], (bob, share, 101), (alice, share, 899))) == ["recipient_not_allowed"]
+    assert market.codes(market.send([coin], (bob, share, 5), (carol, share, 500), (alice, share, 495)))[0] == (
+        "transfer_limit"
+    )
+    many = [(who, share, 1) for who in (bob, carol, STRANGER)]
+    assert market.codes(market.send([coin], *many, (alice, share, 997))) == ["recipient_not_allowed"]
+    good = market.send([coin], (bob, share, 5), (alice, share, 995))
+    for door in Door:
+        with pytest.raises(TooManyAttempts, match="wait 11 seconds"):
+            market.world.cosigner.cosign(good.request(door=door, user_id=alice.user_id))
+    assert market.rows(schema.cosigned) == []
+    # What asks about nobody is signed meanwhile, and so is what others send.
+    other = market.fund(alice, share, 300)
+    market.cosign(market.send([other], (TREASURY, share, 100), (alice, share, 200)))
+    market.cosign(market.send([market.fund(alice, None, 5_000)], (STRANGER, LBTC, 5_000)))
+    market.cosign(market.send([market.fund(carol, share)], (bob, share, 5), (carol, share, 95)))
+    market.later(11)
+    market.cosign(good)
 
 
 # --- what is not known ---------------------------------------------------------------------------------------------

@@ -54,7 +54,13 @@ class IssuerSide:
             wallet=wallet,
             is_current=watcher.is_current,
         )
-        self.gate = PolicyGate(store, self.desk.now, self._authorizer)
+        self.gate = PolicyGate(
+            store,
+            self.desk.now,
+            self._authorizer,
+            guesses=Attempts(settings.preflight_refill_seconds, clock.now),
+            allowance=settings.preflight_requests,
+        )
         self.recorder = LedgerRecorder(clock.now)
         self.upkeep = Upkeep(self.desk)
 

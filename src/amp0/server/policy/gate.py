@@ -20,12 +20,13 @@ from sqlalchemy.engine import Connection
 from amp0.elements.hashes import Txid
 from amp0.protocol.issuer_policy import Reason
 from amp0.protocol.reasons import in_one_line
+from amp0.server.attempts import Attempts
 from amp0.server.cosign_checks import Spend
 from amp0.server.cosigner import Request
 from amp0.server.policy import limits, refusals
 from amp0.server.policy import reasons as why
 from amp0.server.policy.engine import Verdict, decide
-from amp0.server.policy.facts import Answer, Asset, Coin, Movement, Payment, Question, Transfer
+from amp0.server.policy.facts import Answer, Asset, Coin, Kind, Movement, Payment, Question, Transfer
 from amp0.server.policy.gather import Matter, matters, movement_of
 from amp0.server.refusal import BadTransaction, PolicyChanged, PolicyRefused
 from amp0.server.store.engine import Store
@@ -90,7 +91,12 @@ def judge(db: Connection, movement: Movement, now: int) -> list[Judged]:
 
 
 class PolicyGate:
-    """A :class:`~amp0.server.cosigner.Gate`. ``now`` is the time that rules go by, in whole seconds."""
+    """A :class:`~amp0.server.cosigner.Gate`. ``now`` is the time that rules go by, in whole seconds.
+
+    Each refusal tells something about the recipients, and costs nothing: whoever has units could find out by trying how
+    much somebody else may still be sent. So a wallet may be refused payments to ``allowance`` recipients at once, and
+    ``guesses`` gives them back. Without ``guesses`` it may be refused as often as it likes.
+    """
 
     def __init__(
         self,
@@ -99,11 +105,15 @@ class PolicyGate:
         authorizer: Authorizer | None = None,
         *,
         new_uuid: Callable[[], uuid.UUID] = uuid.uuid4,
+        guesses: Attempts | None = None,
+        allowance: int = 60,
     ) -> None:
         self._store = store
         self._now = now
         self._authorizer = authorizer
         self._new_uuid = new_uuid
+        self._guesses = guesses
+        self._allowance = allowance
 
     def prepare(self, spend: Spend, request: Request) -> Prepared | None:
         """Ask the issuers of those assets that have an endpoint. Waits; decides nothing."""
@@ -138,8 +148,9 @@ class PolicyGate:
     def decide(self, db: Connection, spend: Spend, request: Request, prepared: object | None) -> None:
         """Judge again inside the deciding transaction, and count what leaves; or refuse.
 
-        Raises :class:`PolicyRefused`, :class:`PolicyChanged` where only the issuer's answer is out of date, and
-        :class:`BadTransaction` where the transaction could confirm under another txid than the one that is counted.
+        Raises :class:`PolicyRefused`, :class:`PolicyChanged` where only the issuer's answer is out of date,
+        :class:`BadTransaction` where the transaction could confirm under another txid than the one that is counted, and
+        :class:`~amp0.server.refusal.TooManyAttempts`, without a verdict, for a wallet that was refused too much lately.
         """
         now = self._now()
         judged = judge(db, movement_of(spend), now)
@@ -151,13 +162,28 @@ class PolicyGate:
                 "the id of the transaction, which moves a managed asset: let its owner fill it in first, or spend a "
                 "segwit coin instead"
             )
+        recipients = sum(map(_recipients, judged))
+        wallets = sorted({f"refusals of {item.user_id}" for item in spend.own}) if recipients else []
+        if self._guesses is not None:
+            for wallet in wallets:
+                self._guesses.check(wallet, self._allowance, "refused payments of managed assets")
         txid = spend.tx.txid()
         said = prepared.answers if isinstance(prepared, Prepared) and prepared.txid == txid else {}
         found = [(one.asset.id, reason) for one in judged for reason in _with_answer(one, said.get(one.asset.id))]
         if found:
+            if self._guesses is not None:
+                for wallet in wallets:
+                    self._guesses.failed(wallet, recipients)
             raise _refusal([reason for _, reason in found], partial(_keep, txid, spend.own[0].account_id, found, now))
         for one in judged:
             limits.record(db, txid, one.matter.transfer)
+
+
+def _recipients(one: Judged) -> int:
+    """How many outputs pay somebody else than a sender or the treasury."""
+    transfer = one.matter.transfer
+    others = {holder.key for holder in transfer.receivers}
+    return sum(p.party.kind is Kind.FOREIGN or p.party.holder in others for p in transfer.outputs)
 
 
 def _with_answer(one: Judged, said: tuple[Told, Answer] | None) -> Sequence[Reason]:
