@@ -117,6 +117,43 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_to_a_heading_find_it(path: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^):]*?)#([^)]+)\)", path.read_text(encoding="utf-8")):
+        page_there = (path.parent / target) if target else path
+        if page_there.suffix == ".md":
+            assert anchor in headings(page_there), f"{path.name} links to {target}#{anchor}"
+
+
+def headings(path: Path) -> set[str]:
+    """The names under which a page's headings are found, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if f"(docs/{path.name})" not in readme] == []
+
+
+def test_the_glossary_is_in_order_and_has_the_words_of_the_issuer_s_page() -> None:
+    words = re.findall(r"^\| \*\*([^*]+)\*\*", page("glossary.md"), re.MULTILINE)
+    assert words == sorted(words, key=str.lower)
+    assert {"treasury", "category", "assignment", "distribution", "reissuance token", "satoshi"} <= set(words)
+
+
+def test_the_settings_of_the_service_s_file_are_settings() -> None:
+    """What an operator copies into /etc/amp0.env is taken, each block for itself."""
+    from amp0.server.settings import Settings
+
+    blocks = re.findall(r"^```ini\n(.*?)^```$", page("server.md"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        values = dict(line.split("=", 1) for line in block.splitlines())
+        settings = Settings.from_environment(values)
+        assert settings.store_url().startswith("postgresql://" if "DATABASE" in block else "sqlite:///")
+
+
 def test_make_lists_its_targets_and_the_readme_names_the_two_that_matter() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
