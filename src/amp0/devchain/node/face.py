@@ -21,11 +21,10 @@ from pathlib import Path
 from amp0.devchain.app import DevChain
 from amp0.devchain.faucet import Payment
 from amp0.devchain.node.chain_calls import ChainCalls
-from amp0.devchain.node.raw_calls import RawCalls
 from amp0.devchain.node.rpc import JsonRpc
-from amp0.devchain.node.store import Store, write_private
+from amp0.devchain.node.store import write_private
 from amp0.devchain.node.wallet import NodeWallet
-from amp0.devchain.node.wallet_calls import WalletCalls
+from amp0.devchain.node.wallets import Wallets
 
 PORT = 7041
 """Where the RPC of a Liquid node is expected."""
@@ -59,16 +58,14 @@ def build_node(
 ) -> NodeFace:
     """The node over a development chain.
 
-    ``folder`` keeps its wallet (``wallet.json``) and holds its cookie (``.cookie``); without one the wallet is in
-    memory and the cookie in a temporary file. Raises :class:`~amp0.errors.ConfigError` for a folder that cannot
-    be used.
+    ``folder`` keeps its wallets (``wallet.json``, and those with names below ``wallets``) and holds its cookie
+    (``.cookie``); without one they are in memory and the cookie in a temporary file. Raises
+    :class:`~amp0.errors.ConfigError` for a folder that cannot be used.
     """
-    store = Store(None if folder is None else folder / "wallet.json", random(64))
-    wallet = NodeWallet(built.chain, store, random)
     network = built.esplora.network
-    calls = ChainCalls(built.chain, network).table()
-    calls |= WalletCalls(built.chain, network, wallet).table() | RawCalls(built.chain, network, wallet).table()
-    if store.is_new:
+    wallets = Wallets(built.chain, network, folder, random)
+    wallet = wallets.first
+    if wallets.is_new:
         scripts = [wallet.new_script().script for _ in range(FIRST_COINS)]
         payments = [Payment(script, wallet.blinding_pubkey(script), FIRST_COIN) for script in scripts]
         built.faucet.pay_together(payments)
@@ -76,7 +73,7 @@ def build_node(
     cookie = f"{USER}:{secrets.token_hex(32)}"
     path = _cookie_path(folder)
     write_private(path, cookie.encode("ascii"))
-    return NodeFace(JsonRpc(calls, cookie), wallet, cookie, path)
+    return NodeFace(JsonRpc(ChainCalls(built.chain, network).table(), wallets, cookie), wallet, cookie, path)
 
 
 def _cookie_path(folder: Path | None) -> Path:

@@ -18,7 +18,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -32,7 +32,6 @@ from amp0.devchain.node.values import (
     MISC_ERROR,
     PARSE_ERROR,
     WALLET_ERROR,
-    WALLET_NOT_FOUND,
     Json,
     RpcError,
 )
@@ -48,7 +47,7 @@ _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 Call = Callable[..., Any]
 
 
-class _Method:
+class Method:
     """A call with the names of its parameters."""
 
     def __init__(self, name: str, call: Call) -> None:
@@ -79,12 +78,24 @@ class _Method:
         return self.call(**arguments)
 
 
-class JsonRpc:
-    """An ASGI application that serves ``calls``; ``cookie`` is ``user:password``."""
+class OfWallets(Protocol):
+    """The calls that need a wallet."""
 
-    def __init__(self, calls: Mapping[str, Call], cookie: str) -> None:
-        self.methods = {name: _Method(name, call) for name, call in calls.items()}
+    names: frozenset[str]
+
+    def method(self, name: str, selected: str | None) -> Method | None:
+        """One of them, for the wallet that a path names, ``None`` where it names none."""
+
+
+class JsonRpc:
+    """An ASGI application that serves ``calls`` and those of ``wallets``; ``cookie`` is ``user:password``."""
+
+    def __init__(self, calls: Mapping[str, Call], wallets: OfWallets, cookie: str) -> None:
+        self._methods = {name: Method(name, call) for name, call in calls.items()}
+        self._wallets = wallets
         self._cookie = cookie.encode("ascii")
+        self.names = frozenset(self._methods) | wallets.names
+        """Of all calls."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection of the server."""
@@ -114,7 +125,7 @@ class JsonRpc:
             body = await read_body(receive, _MAX_BODY)
         except TooLarge:
             return plain("Payload Too Large", 413)
-        wallet = scope["path"].removeprefix("/wallet/") if scope["path"].startswith("/wallet/") else ""
+        wallet = scope["path"].removeprefix("/wallet/") if scope["path"].startswith("/wallet/") else None
         if scope["path"] not in ("/", "") and not scope["path"].startswith("/wallet/"):
             return plain("", 404)
         return await asyncio.to_thread(self._serve, body, wallet)
@@ -129,7 +140,7 @@ class JsonRpc:
             return False
         return hmac.compare_digest(given, self._cookie)
 
-    def _serve(self, body: bytes, wallet: str) -> Reply:
+    def _serve(self, body: bytes, wallet: str | None) -> Reply:
         try:
             request = _DECODER.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError, ArithmeticError, RecursionError):
@@ -143,7 +154,7 @@ class JsonRpc:
         answers = [self._one(one, wallet) for one in request]
         return Reply(msgspec.json.encode(answers) + b"\n", JSON)
 
-    def _one(self, request: object, wallet: str) -> Json:
+    def _one(self, request: object, wallet: str | None) -> Json:
         if not isinstance(request, dict):
             return _failure(RpcError(INVALID_REQUEST, "Invalid Request object"), None)
         number, name = request.get("id"), request.get("method")
@@ -152,9 +163,7 @@ class JsonRpc:
                 raise RpcError(INVALID_REQUEST, "Missing method")
             if not isinstance(name, str):
                 raise RpcError(INVALID_REQUEST, "Method must be a string")
-            if wallet:
-                raise RpcError(WALLET_NOT_FOUND, "Requested wallet does not exist or is not loaded")
-            method = self.methods.get(name)
+            method = self._methods.get(name) or self._wallets.method(name, wallet)
             if method is None:
                 raise RpcError(METHOD_NOT_FOUND, "Method not found")
             return {"result": method.run(request.get("params")), "error": None, "id": number}

@@ -15,12 +15,14 @@ from amp0.errors import ConfigError
 
 class Kept(msgspec.Struct):
     """The file. ``seed`` in hex; ``given`` addresses by kind; ``labels`` by script in hex; ``openings`` by
-    ``txid:vout``: asset (internal order), satoshi, asset and value blinding factor, all hex but the amount."""
+    ``txid:vout``: asset (internal order), satoshi, asset and value blinding factor, all hex but the amount;
+    ``load_on_startup`` whether a wallet with a name is loaded when the node starts."""
 
     seed: str
     given: dict[str, int] = {}
     labels: dict[str, str] = {}
     openings: dict[str, tuple[str, int, str, str]] = {}
+    load_on_startup: bool = False
 
     def __repr__(self) -> str:
         return "Kept(…)"

@@ -50,7 +50,8 @@ _NO_DEFINITION = "Asset reissuance token definition could not be found in wallet
 class WalletCalls:
     """Calls that use the node's own wallet."""
 
-    def __init__(self, chain: Chain, network: Network, wallet: NodeWallet) -> None:
+    def __init__(self, chain: Chain, network: Network, wallet: NodeWallet, name: str = "") -> None:
+        self._name = name
         self._chain = chain
         self._network = network
         self._wallet = wallet
@@ -62,7 +63,6 @@ class WalletCalls:
             "getnewaddress": self.getnewaddress,
             "getaddressinfo": self.getaddressinfo,
             "dumpblindingkey": self.dumpblindingkey,
-            "listwallets": self.listwallets,
             "getwalletinfo": self.getwalletinfo,
             "getbalance": self.getbalance,
             "listunspent": self.listunspent,
@@ -135,10 +135,6 @@ class WalletCalls:
 
     # -- coins -------------------------------------------------------------------------------
 
-    def listwallets(self) -> list[str]:
-        """The names of the wallets: there is one, without a name."""
-        return [""]
-
     def getwalletinfo(self) -> Json:
         """What the wallet is, and what it holds of the policy asset and others: now, soon, and after its time."""
         held: dict[str, dict[bytes, int]] = {kind: {POLICY_ASSET: 0} for kind in ("now", "soon", "later")}
@@ -151,7 +147,7 @@ class WalletCalls:
                 sums[coin.opening.asset] = sums.get(coin.opening.asset, 0) + coin.opening.satoshi
             txcount, tip = len(self._wallet.entries()), self._chain.tip
         return {
-            "walletname": "",
+            "walletname": self._name,
             "walletversion": 169900,
             "format": "sqlite",
             "balance": amounts(held["now"]),
