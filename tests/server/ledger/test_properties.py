@@ -9,19 +9,23 @@ truth, because it made every output, and walks its own chain to see what is unsp
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amp0.elements.hashes import Txid
 from amp0.elements.script import is_unspendable
-from amp0.elements.transaction import OutPoint
-from amp0.server import behind
+from amp0.elements.transaction import OutPoint, Transaction
+from amp0.server import behind, chainindex
 from amp0.server.ledger.book import CONFIRMED, GONE
 from amp0.server.store import asset_schema as tables
+from amp0.server.store.engine import Store
 
 from .scene import (
     ASSET,
@@ -30,6 +34,7 @@ from .scene import (
     NODE_CHANGE,
     OTHER_ASSET,
     POLICY,
+    POLICY_HEX,
     STRANGER,
     TOKEN,
     TOKEN_TREASURY,
@@ -363,3 +368,45 @@ def test_every_unit_is_where_the_ledger_says(seed: int, steps: int) -> None:
     model.check()
     assert model.ledger.hidden() == model.ledger.hidden(is_token=True) == model.ledger.hidden(asset=2) == 0
     assert [row for row in model.ledger.rows() if row.satoshi is None and row.state == CONFIRMED] == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_g05_an_older_database_finds_on_the_chain_what_is_there(seed: int, tmp_path: Path) -> None:
+    """A copy is put back, and reads the chain from where it was made: what was told since is not known any more, and
+    all of it is accounted for as such, until it is told again."""
+    dice = random.Random(seed)
+    model = Model(dice, Ledger(Store.open(f"sqlite:///{tmp_path / 'now.sqlite'}")))
+    for _ in range(dice.randint(5, 30)):
+        model.step()
+    with sqlite3.connect(tmp_path / "now.sqlite") as source, sqlite3.connect(tmp_path / "then.sqlite") as copy:
+        source.backup(copy)
+    told = set(model.told)
+    for _ in range(dice.randint(5, 30)):
+        model.step()
+    model.ledger.store.close()
+    model.ledger.store = Store.open(f"sqlite:///{tmp_path / 'then.sqlite'}")
+    model.told = told
+    follow(model.ledger, [made.tx for made in model.mempool])
+    with model.ledger.store.transaction() as db:
+        behind.acknowledge(db)
+    model.check()
+    for txid in sorted(model.confirmed()):
+        openings = model.made[txid].openings
+        model._tell(model.made[txid], [vout for vout, opening in enumerate(openings) if opening.asset != POLICY])
+    model.check()
+    assert model.ledger.hidden() == model.ledger.hidden(is_token=True) == model.ledger.hidden(asset=2) == 0
+    model.ledger.store.close()
+
+
+def follow(ledger: Ledger, mempool: list[Transaction]) -> None:
+    """Read the chain from wherever the store is, as the watcher does."""
+    with ledger.store.transaction() as db:
+        tip = chainindex.tip(db)
+        while tip is not None and (tip.height > ledger.height or ledger.blocks[tip.height].hash != tip.hash):
+            chainindex.remove_block(db, tip.height, ledger.now)
+            tip = chainindex.tip(db)
+        for block in ledger.blocks[0 if tip is None else tip.height + 1 :]:
+            chainindex.add_block(db, block, POLICY_HEX, ledger.now)
+        chainindex.add_unconfirmed(db, mempool, POLICY_HEX, ledger.now)
+        gone = chainindex.unconfirmed(db) - {tx.txid() for tx in mempool}
+        chainindex.mark_gone(db, gone, ledger.now)
