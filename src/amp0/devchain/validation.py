@@ -19,6 +19,10 @@ Not checked:
 * signature operation limits of blocks and transactions;
 * output scripts that cannot be spent here (bare keys, bare multisig, Taproot) may be paid to;
 * fees in other assets than the policy asset count for nothing, as with a node's defaults.
+
+Refused although a node takes it: version 3 with its rules of its own, hidden outputs without a script,
+bare multisig of uncompressed keys, and spending what is listed under scripts as unspendable.
+``tests/devchain/test_verdicts.py`` holds all of this to a node's verdicts.
 """
 
 from __future__ import annotations
