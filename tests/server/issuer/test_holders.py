@@ -260,7 +260,26 @@ def test_summary_is_an_object_for_one_asset_and_a_list_otherwise(office: Office,
     assert mary.ok("get", path)["asset_uuid"] == other.uuid
 
 
-@pytest.mark.parametrize("name", ["Müller & Söhne GmbH", "=cmd|' /C calc'!A0", "<script>alert(1)</script>", "株式会社"])
+@pytest.mark.parametrize("name", ["\u202egpj.knab", "Bo\u200bb", "Bob\ufeff", "\u2060", "Bob\u2028Eve", "\u2066Bob"])
+def test_w01_names_show_what_they_are(acme: Api, name: str) -> None:
+    """Two that look alike are not two persons, categories or managers to whoever reads a list of them."""
+    for path, more in (("/registered_users", {}), ("/categories", {}), ("/managers", {"password": "a good password"})):
+        field, action = ("username", "create") if path == "/managers" else ("name", "add")
+        assert acme.refused("post", f"{path}/{action}", {field: name, **more}).keys() == {field}
+        assert acme.ok("get", path) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Müller & Söhne GmbH",
+        "=cmd|' /C calc'!A0",
+        "<script>alert(1)</script>",
+        "株式会社",
+        "می\u200cخواهم",
+        "👩\u200d🚀",
+    ],
+)
 def test_names_are_kept_as_they_are(acme: Api, name: str) -> None:
     user = add(acme, name)
     assert acme.ok("get", f"/registered_users/{user}")["name"] == name

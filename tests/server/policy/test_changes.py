@@ -308,7 +308,7 @@ def test_approved_it_still_waits_for_its_time(office: Office) -> None:
     assert [settled.id for settled in office.later(DAY)] == [change.id]
 
 
-@pytest.mark.parametrize("person", ["Ines", "ines", " INES "])
+@pytest.mark.parametrize("person", ["Ines", "ines", " INES ", "Ｉｎｅｓ", "Ines "])
 def test_c09_nobody_approves_their_own_request_with_another_login(office: Office, person: str) -> None:
     office.hire("second", person)
     office.wants(required_approvals=1, is_locked=1)

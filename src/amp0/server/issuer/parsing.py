@@ -28,6 +28,8 @@ _FIELD = re.compile(r"\$\.([^.\[]+)")
 _NAMED = re.compile(r"Object (missing required|contains unknown) field `(.*)`")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
 _ROW_ID = re.compile(r"[1-9][0-9]{0,18}")
+# Of no width, breaks of a line, and directions. The joiners U+200C and U+200D belong to the spelling of some languages.
+_UNSEEN = re.compile("[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 def body(raw: bytes, kind: Any, content_type: str = "") -> Any:
@@ -97,8 +99,9 @@ def row_id(text: str) -> int:
 
 
 def plain_text(text: str, field: str) -> str:
-    """A name that people read: without control characters, and not all blank. Raises :class:`WrongFields`."""
-    if not text.strip() or any(unicodedata.category(letter) == "Cc" for letter in text):
+    """A name that people read: not all blank, without control characters, and without those that nobody sees or that
+    turn the order of the others around. Raises :class:`WrongFields`."""
+    if not text.strip() or _UNSEEN.search(text) or any(unicodedata.category(letter) == "Cc" for letter in text):
         raise WrongFields.of(field, "This must be text in one line, and not blank")
     return text
 

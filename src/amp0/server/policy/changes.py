@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import logging
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
@@ -260,8 +261,8 @@ def cancel(call: Call, asset_row: AssetRow, change_id: int) -> Change:
 
 
 def _person(name: str) -> str:
-    # Somebody who writes it with a capital or a space more is nobody else.
-    return " ".join(name.split()).casefold()
+    # Somebody who writes it with a capital, a space more or letters of another width is nobody else.
+    return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
 
 
 def _person_of(db: Connection, principal: int) -> str:
