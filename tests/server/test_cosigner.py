@@ -15,7 +15,16 @@ from amp0.elements.sighash import SighashCache, verify
 from amp0.elements.transaction import OutPoint, Transaction
 from amp0.server.cosign_checks import PLACEHOLDER, Limits, Spend
 from amp0.server.cosigner import Door, Request
-from amp0.server.refusal import AlreadySigned, ChainUnavailable, NotAllowed, NotFound, ServerBusy, SpentInput
+from amp0.server.refusal import (
+    AlreadySigned,
+    ChainUnavailable,
+    NotAllowed,
+    NotFound,
+    PolicyRefused,
+    ServerBusy,
+    SpentInput,
+    TooManyAttempts,
+)
 from amp0.server.store import schema
 from amp0.server.store.engine import Store
 from tests.server.cosigning import OTHER, STRANGER_KEY, Coin, Payment, World
@@ -339,3 +348,27 @@ def test_books_learn_what_a_decision_replaces() -> None:
     world.now += Limits().replace_after + 1
     world.cosigner.cosign(world.pay([coin], 50_000).request())
     assert book.replacing == [first.tx.txid()]
+
+
+class Never:
+    """A gate that lets nothing pass."""
+
+    def prepare(self, spend: Spend, request: Request) -> None:
+        pass
+
+    def decide(self, db: Connection, spend: Spend, request: Request, prepared: object | None) -> None:
+        raise PolicyRefused("never", ())
+
+
+def test_j11_what_a_gate_refuses_is_paid_for_too() -> None:
+    """Opening outputs costs the same when the policy refuses them, and could be asked for without end."""
+    world = World(gates=[Never()])
+    payment = world.pay([world.fund(world.wallet("alice"))])
+    for _ in range(67):
+        with pytest.raises(PolicyRefused):
+            world.cosigner.cosign(payment.request())
+    with pytest.raises(TooManyAttempts, match="refused transactions; wait 1 seconds"):
+        world.cosigner.cosign(payment.request())
+    world.now += 2
+    with pytest.raises(PolicyRefused):
+        world.cosigner.cosign(payment.request())

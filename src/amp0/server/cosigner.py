@@ -213,9 +213,11 @@ class Cosigner:
         again = self._is_recorded(tx.txid())
         if not again:
             self._ask_about_earlier(tx, own)
-            spend = self._open(tx, spent, own, request.nonces)
-            prepared = [gate.prepare(spend, request) for gate in self._gates]
-            again = self._decide_and_record(spend, request, prepared)
+            with self._budgeted(tx, own):
+                with self._turn():
+                    spend = checks.open_outputs(tx, spent, own, request.nonces)
+                prepared = [gate.prepare(spend, request) for gate in self._gates]
+                again = self._decide_and_record(spend, request, prepared)
         return self._sign(tx, own, digests, again=again)
 
     def again(self, txid: Txid) -> Cosigned:
@@ -370,24 +372,21 @@ class Cosigner:
             raise ChainUnavailable("The chain source answered with another transaction; try again")
         return source
 
-    # -- open -------------------------------------------------------------------------------
+    # -- within bounds ----------------------------------------------------------------------
 
-    def _open(
-        self, tx: Transaction, spent: Sequence[TxOut], own: Sequence[OwnInput], nonces: Sequence[bytes] | None
-    ) -> Spend:
-        """The expensive part, in turn and within each account's budget of failures."""
+    @contextmanager
+    def _budgeted(self, tx: Transaction, own: Sequence[OwnInput]) -> Iterator[None]:
+        """The expensive part, within each account's budget: what a refused transaction cost is taken from it, whoever
+        refuses it. A policy that says no again and again would otherwise have outputs opened for nothing."""
         budgets = {f"account {item.account_id}" for item in own}
         for key in budgets:
-            self._failures.check(key, self._limits.failed_outputs, "transactions whose outputs do not open")
-        with self._turn():
-            try:
-                return checks.open_outputs(tx, spent, own, nonces)
-            except CosignRefusal:
-                for key in budgets:
-                    self._failures.failed(key, len(tx.vout))
-                raise
-
-    # -- decide and record ------------------------------------------------------------------
+            self._failures.check(key, self._limits.failed_outputs, "refused transactions")
+        try:
+            yield
+        except CosignRefusal:
+            for key in budgets:
+                self._failures.failed(key, len(tx.vout))
+            raise
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -399,6 +398,8 @@ class Cosigner:
                 yield
         finally:
             self._waiting.release()
+
+    # -- decide and record ------------------------------------------------------------------
 
     def _is_recorded(self, txid: Txid) -> bool:
         with self._store.snapshot() as db:
