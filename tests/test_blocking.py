@@ -48,14 +48,14 @@ def test_the_stub_is_fresh() -> None:
 def test_nothing_public_is_left_out(name: str) -> None:
     derived = getattr(blocking, name)
     original = derived._original
-    assert derived.__doc__ == original.__doc__
+    assert derived.__doc__ == INSIDE._told(original)
     assert derived.__module__ == "amp0.blocking"
     for member, value in INSIDE._public(original):
         found = inspect.getattr_static(derived, member)
         assert not inspect.iscoroutinefunction(found), member
         if inspect.isfunction(value):
             assert inspect.signature(found) == inspect.signature(value), member
-            assert found.__doc__ == value.__doc__
+            assert found.__doc__ == INSIDE._told(value)
 
 
 def test_the_seeds_set_up_and_daily_use() -> None:
@@ -167,3 +167,20 @@ def test_events_are_a_plain_iterator() -> None:
         assert block.height == 7
     with pytest.raises(StopIteration):
         next(events)
+
+
+@pytest.mark.parametrize("name", blocking.__all__)
+def test_help_shows_how_it_is_called_here(name: str) -> None:
+    """It showed ``*args`` and ``**kwargs``, and examples with ``await``, which are those of the async classes."""
+    derived = getattr(blocking, name)
+    parameters = inspect.signature(derived).parameters
+    assert not {"args", "kwargs", "cls", "self"} & set(parameters)
+    members = [member for member in vars(derived) if not member.startswith("_")]
+    texts = [one.__doc__ or "" for one in (derived, *(getattr(derived, member) for member in members))]
+    assert not [text for text in texts if "await " in text or "``async " in text]
+
+
+def test_an_account_is_opened_with_these() -> None:
+    assert list(inspect.signature(blocking.Amp0).parameters)[:4] == ["network", "username", "password", "amp_id"]
+    assert blocking.Amp0.__doc__ is not None
+    assert "``Amp0(network, username, password, amp_id)``" in blocking.Amp0.__doc__

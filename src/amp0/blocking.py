@@ -15,6 +15,7 @@ import asyncio
 import functools
 import inspect
 import os
+import re
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
@@ -132,6 +133,14 @@ class _Blocking:
 
 
 _DERIVED: dict[type, type[_Blocking]] = {}
+_MADE = re.compile(r"await (\w+)\.connect\(")
+_ASYNC = re.compile(r"``(?:async|await) ")
+
+
+def _told(original: Any) -> str | None:
+    """The original's docstring, its examples in the form in which they work here."""
+    text: str | None = original.__doc__
+    return None if text is None else _ASYNC.sub("``", _MADE.sub(r"\1(", text))
 
 
 def _wrapped(value: Any) -> Any:
@@ -152,6 +161,7 @@ def _waiting(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[...,
                 return found
         return _wrapped(_background.run(function(self._instance, *args, **kwargs)))
 
+    method.__doc__ = _told(function)
     return method
 
 
@@ -160,6 +170,7 @@ def _passing(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: _Blocking, *args: Any, **kwargs: Any) -> Any:
         return _wrapped(function(self._instance, *args, **kwargs))
 
+    method.__doc__ = _told(function)
     return method
 
 
@@ -174,6 +185,7 @@ def _making(name: str, function: Callable[..., Any]) -> Any:
 
         return _wrapped(_background.run(make()))
 
+    method.__doc__ = _told(function)
     return classmethod(method)
 
 
@@ -200,7 +212,14 @@ def _public(original: type) -> Iterator[tuple[str, Any]]:
 
 
 def _derive(original: type) -> type[_Blocking]:
-    members: dict[str, Any] = {"_original": original, "__doc__": original.__doc__, "__module__": __name__}
+    made = inspect.signature(getattr(original, "connect", original))
+    members: dict[str, Any] = {
+        "_original": original,
+        "__doc__": _told(original),
+        "__module__": __name__,
+        # What help() and shells show of a call; *args and **kwargs say nothing.
+        "__signature__": made.replace(return_annotation=inspect.Signature.empty),
+    }
     for name, member in _public(original):
         if isinstance(member, classmethod):
             members[name] = _making(name, member.__func__)

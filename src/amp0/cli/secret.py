@@ -137,6 +137,9 @@ def write_secret(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except FileExistsError:
-        raise ConfigError(f"{path} exists already and is not overwritten: it may be somebody's only key") from None
+        raise ConfigError(
+            f"{path} exists already and is not overwritten: it may be somebody's only key; to go on with it, "
+            "give it as --mnemonic-file"
+        ) from None
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
