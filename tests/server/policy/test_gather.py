@@ -89,6 +89,17 @@ def test_what_is_left_over_is_the_one_holder_s_whose_inputs_are_dark(
     assert transfer.unattributed == 0
 
 
+def test_a_coin_that_names_the_asset_and_hides_how_much_holds_what_is_left_over(
+    market: Market, share: Managed, alice: Account, bob: Account
+) -> None:
+    """It was taken for an empty one: what it held was counted as somebody else's, or was nobody's and stuck."""
+    named = replace(own(0, alice), asset=share.id)
+    alone = gathered(market, share, [named], (TREASURY, 100))
+    assert [(coin.vin, coin.satoshi, coin.party.account_id) for coin in alone.inputs] == [(0, 100, alice.id)]
+    both = gathered(market, share, [named, own(1, bob)], (TREASURY, 100))
+    assert (both.inputs, both.unattributed) == ((), 100)
+
+
 def test_f01_what_is_left_over_between_two_is_nobody_s(
     market: Market, share: Managed, alice: Account, bob: Account
 ) -> None:

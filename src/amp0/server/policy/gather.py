@@ -183,7 +183,9 @@ def _attribute(scene: _Scene, asset: Asset, people: _People, total: int) -> tupl
     for source in scene.sources:
         rows = scene.rows_at.get(source.prevout, [])
         known = next((row for row in rows if row.satoshi is not None), None)
-        if source.asset is not None or known is not None:
+        # One that names this asset and hides how much is as dark as one that hides both.
+        is_hidden = source.asset == asset.asset_id and source.satoshi is None
+        if (source.asset is not None and not is_hidden) or known is not None:
             held = source.asset == asset.asset_id if known is None else Unit.of(known) == unit
             satoshi = (source.satoshi if known is None else known.satoshi) or 0
             party = people.sender(source)
