@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -623,6 +624,20 @@ def test_questions_that_are_none_are_not_free_of_charge_for_ever(venue: Venue, m
             few.transfers(alice, ("nonsense", OTHER, 1))
     with pytest.raises(TooManyAttempts):
         few.transfers(alice, ("nonsense", OTHER, 1))
+
+
+def test_j11_a_pset_that_cannot_be_read_costs_as_much_as_one_that_can(
+    venue: Venue, market: Market, alice: Account
+) -> None:
+    """Reading a large one takes 40 ms in the threads that cosign, and what was broken at its end was free: a wallet,
+    which costs nothing, could keep these threads from everybody else."""
+    few = Venue(market, replace(venue.preflights, allowance=2))
+    broken = base64.b64encode(base64.b64decode(str(Pset.of({}, [], [])))[:-1] + b"x").decode()
+    for _ in range(2):
+        with pytest.raises(InvalidRequest, match="cannot be read"):
+            few.ask(alice, pset=broken)
+    with pytest.raises(TooManyAttempts):
+        few.ask(alice, pset=broken)
 
 
 # -- tokens -----------------------------------------------------------------------------------------------------------

@@ -172,8 +172,10 @@ class Preflights:
             with self.store.snapshot() as db:
                 judged = self._judge_transfers(db, sender, targets)
         else:
+            # Reading a megabyte takes long: whoever sends what cannot be read has asked as well.
+            self.attempts.failed(key)
             pset = self._parse(request.pset or "")
-            self.attempts.failed(key, min(len(pset.outputs()), MAX_INPUTS))
+            self.attempts.failed(key, max(min(len(pset.outputs()), MAX_INPUTS) - 1, 0))
             movement = self._of_pset(sender, pset, request.blinding_nonces)
             with self.store.snapshot() as db:
                 judged = self._judge_pset(db, movement)
