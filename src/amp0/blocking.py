@@ -140,6 +140,9 @@ _ASYNC = re.compile(r"``(?:async|await) ")
 def _told(original: Any) -> str | None:
     """The original's docstring, its examples in the form in which they work here."""
     text: str | None = original.__doc__
+    maker = getattr(original, "connect", None)
+    if text is not None and maker is not None and maker.__doc__:
+        text = f"{inspect.cleandoc(text)}\n\n{inspect.cleandoc(maker.__doc__)}"
     return None if text is None else _ASYNC.sub("``", _MADE.sub(r"\1(", text))
 
 
