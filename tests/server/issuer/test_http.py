@@ -341,7 +341,7 @@ class Odd(Exception):
 
 def with_endpoint(office: Office, function: Any, **more: Any) -> Api:
     """Somebody in front of an API of one endpoint, ``POST /probe``."""
-    endpoint = Endpoint(("POST",), "/probe", function, dict[str, int], who=Who.ANYBODY, **more)
+    endpoint = Endpoint(("POST",), "/probe", function, dict[str, int], **{"who": Who.ANYBODY, **more})
     office.app = Starlette(routes=IssuerApi(office.desk, office.hub, [endpoint]).routes())
     return office.anybody
 
@@ -466,6 +466,38 @@ def test_j11_wallets_do_not_wait_behind_what_issuers_read(office: Office) -> Non
         return [answer.status_code for answer in await asyncio.gather(*asked)]
 
     assert set(office.run(play)) == {200}
+
+
+def test_j11_one_issuer_s_waiting_leaves_others_their_turn(office: Office, acme: Api) -> None:
+    """A confirm with a txid that nobody knows waits for seconds. Eight of them, over and over, and no other issuer
+    could confirm anything, or log in."""
+    rival, mary = office.issuer("rival"), office.manager(acme, "mary")
+    waiting, go_on = threading.Semaphore(0), threading.Event()
+
+    def function(call: Call, _body: None) -> dict[str, int]:
+        if call.who.issuer_id == acme.id:
+            waiting.release()
+            assert go_on.wait(PATIENCE)
+        return {}
+
+    with_endpoint(office, function, runs=Runs.OUTSIDE, who=Who.TEAM)
+
+    async def play(client: httpx.AsyncClient) -> None:
+        async def post(who: Api) -> httpx.Response:
+            return await client.post("/api/probe", headers={"authorization": f"token {who.token}"})
+
+        held = [asyncio.create_task(post(who)) for who in (acme, mary, acme, mary, acme)]
+        for _ in held:
+            assert await asyncio.to_thread(waiting.acquire, timeout=PATIENCE)
+        for who in (acme, mary):
+            refused = await post(who)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert (await post(rival)).status_code == 200
+        go_on.set()
+        assert {answer.status_code for answer in await asyncio.gather(*held)} == {200}
+        assert (await post(acme)).status_code == 200
+
+    office.run(play)
 
 
 @pytest.mark.parametrize("count", [0, 1, 1999, 2000, 2001, 4000, 4001])

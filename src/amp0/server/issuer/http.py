@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -39,6 +42,9 @@ PREFIX = "/api"
 MAX_PATH_PART = 200
 _SMALL_BODY = 16 * 1024
 """Bytes that cost next to nothing to read, whoever sent them."""
+_MOST_WAITING = 5
+"""Operations of one issuer that may wait at once for the chain, or for somebody else. The threads for them are 8: some
+of them are for other issuers, and for logins."""
 _PIECE = 256 * 1024
 """Bytes of an answer that are handed to the socket at once."""
 _ROWS = 2_000
@@ -78,6 +84,8 @@ class IssuerApi:
         self._desk = desk
         self._hub = hub
         self._endpoints = endpoints
+        self._waiting: Counter[int] = Counter()
+        self._lock = threading.Lock()
 
     def routes(self) -> list[BaseRoute]:
         """Everything under ``/api``, what is not there included."""
@@ -204,8 +212,28 @@ class IssuerApi:
             with store.snapshot() as call.connection:
                 self._admit(endpoint, call, wrong)
             call.connection = None
-            value = endpoint.function(call, body)
+            with self._place(call.principal):
+                value = endpoint.function(call, body)
         return _Answer(endpoint.status, b"" if value is None else _encode(value), call.publications)
+
+    @contextmanager
+    def _place(self, principal: Principal | None) -> Iterator[None]:
+        """One of the issuer's places among those that wait. Raises :class:`ServerBusy` when there is none left."""
+        if principal is None:
+            yield
+            return
+        issuer = principal.issuer_id
+        with self._lock:
+            if self._waiting[issuer] >= _MOST_WAITING:
+                raise ServerBusy("Too many operations of this issuer are under way; try again in a moment")
+            self._waiting[issuer] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting[issuer] -= 1
+                if not self._waiting[issuer]:
+                    del self._waiting[issuer]
 
     def _admit(self, endpoint: Endpoint, call: Call, wrong: WrongFields | None) -> None:
         if endpoint.who is not Who.ANYBODY:
