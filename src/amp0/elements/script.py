@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import hashlib
 from dataclasses import dataclass
 from typing import Self
 
@@ -270,8 +269,3 @@ class Script:
 
     def __str__(self) -> str:
         return self._bytes.hex()
-
-
-def script_hash(script: bytes) -> bytes:
-    """SHA-256 of a script: the key of Esplora's ``/scripthash`` paths."""
-    return hashlib.sha256(script).digest()

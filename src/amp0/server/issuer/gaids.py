@@ -72,12 +72,6 @@ def account_of(db: Connection, gaid: str) -> int | None:
     return found
 
 
-def gaid_of(db: Connection, account_id: int) -> str:
-    """The GAID of an account."""
-    query = sa.select(_accounts.c.receiving_id).where(_accounts.c.id == account_id)
-    return str(db.execute(query).scalar_one())
-
-
 def fresh_address(call: Call, account_id: int) -> Address:
     """A confidential address of an account that nobody was told before, in a writing transaction.
 

@@ -69,9 +69,6 @@ _USERS = (
 )
 _ONE_USER = _USERS.where(_users.c.id == sa.bindparam("id"))
 _DEFAULT = sa.select(_user_gaids.c.account_id).where(_user_gaids.c.user_id == sa.bindparam("user"), _IS_DEFAULT)
-_CATEGORIES = (
-    sa.select(_members.c.category_id).where(_members.c.user_id == sa.bindparam("user")).order_by(_members.c.category_id)
-)
 # Required, and not among the user's.
 _MISSING = (
     sa.select(_requirements.c.category_id)
@@ -132,11 +129,6 @@ def default_accounts(db: Connection, user_ids: Iterable[int]) -> list[int]:
     """Those accounts of some users, as far as they have one."""
     ids = _user_gaids.c.user_id.in_(sorted(user_ids))
     return list(db.execute(sa.select(_user_gaids.c.account_id).where(ids, _IS_DEFAULT)).scalars())
-
-
-def categories_of(db: Connection, user_id: int) -> list[int]:
-    """The categories that a user is in."""
-    return list(db.execute(_CATEGORIES, {"user": user_id}).scalars())
 
 
 def qualifies(db: Connection, user_id: int, asset: int) -> bool:

@@ -72,9 +72,8 @@ _POSTGRES_READ_ONLY = "25006"
 class Store:
     """An open database. Make one with :meth:`open`; it may be used from any thread."""
 
-    def __init__(self, engine: Engine, *, faults: Faults | None = None) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._faults = faults
         self._writer = threading.Lock()
         # One shared connection cannot hold two transactions, so readers of an in-memory store queue as well.
         self._in_memory = isinstance(engine.pool, StaticPool)
@@ -99,7 +98,7 @@ class Store:
             # The driver's own words: where it went and what it was told. The password is not among them.
             told = " ".join(str(error.orig).split())
             raise ConfigError(f"the database cannot be opened: {told}") from None
-        return cls(engine, faults=faults)
+        return cls(engine)
 
     @property
     def failure(self) -> str | None:
