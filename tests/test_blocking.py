@@ -7,7 +7,6 @@ import gc
 import importlib.util
 import inspect
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from amp0.client import ClientOptions
 from amp0.errors import AddressNotIssued, ConnectionFailed, LocalProtocolError, LoginFailed
 from tests.client.memory import NETWORK, MemoryServer, MemoryTransport, TestSigner
 from tests.client.test_account import KEYS, ready_server
+from tests.patience import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent
 SIGNER = TestSigner()
@@ -26,7 +26,7 @@ INSIDE: Any = blocking
 
 
 def options(server: MemoryServer) -> ClientOptions:
-    return ClientOptions(transport=lambda: MemoryTransport(server), timeout=2.0)
+    return ClientOptions(transport=lambda: MemoryTransport(server), timeout=PATIENCE)
 
 
 def open_account(server: MemoryServer) -> Any:
@@ -125,10 +125,7 @@ def test_a_forgotten_object_closes_its_connection() -> None:
     assert not is_closed()
     del amp0
     gc.collect()
-    deadline = time.monotonic() + 5
-    while not is_closed() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert is_closed()
+    until(is_closed)
 
 
 def test_a_blocking_call_inside_its_own_loop_says_so() -> None:

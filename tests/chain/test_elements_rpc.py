@@ -20,6 +20,7 @@ from amp0.chain.elements_rpc import ElementsRpc, read_credentials, rpc_url
 from amp0.elements.hashes import BlockHash, Txid
 from amp0.elements.transaction import OutPoint, Transaction, TxIn, TxOut
 from amp0.errors import Amp0Error, BackendUnavailable, BroadcastRejected, InvalidInput, NodeRefused
+from tests.patience import PATIENCE
 
 T = TypeVar("T")
 
@@ -80,7 +81,7 @@ def ask(
     cookie: Path,
     question: Callable[[ElementsRpc], Awaitable[T]],
     *,
-    timeout: float = 10.0,
+    timeout: float = PATIENCE,
 ) -> T:
     async def play() -> T:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amp0.chain.http import BrokenAnswer, HttpxTransport, Response, SocketTransport, parse_head
+from tests.patience import PATIENCE
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ def on_wire(wire: Wire, job: Callable[[SocketTransport], Awaitable[T]]) -> T:
         port = server.sockets[0].getsockname()[1]
         transport = SocketTransport(f"http://127.0.0.1:{port}/base")
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 return await job(transport)
         finally:
             await transport.aclose()
@@ -212,7 +213,7 @@ def test_one_transport_on_two_event_loops() -> None:
         ports.append(server.sockets[0].getsockname()[1])
         if not transports:
             transports.append(SocketTransport(f"http://127.0.0.1:{ports[0]}"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             body = (await get(transports[0])).body
         server.close()
         return body

@@ -17,6 +17,7 @@ from amp0.chain.esplora import EsploraClient
 from amp0.errors import BackendUnavailable, ConnectionTimeout
 from amp0.network import Network
 from tests.chain.fake_explorer import NETWORK
+from tests.patience import PATIENCE
 
 TODAY = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -99,7 +100,7 @@ def authority() -> Authority:
 HASH = b"11" * 32
 
 
-def ask(context: ssl.SSLContext | None, network: Network, *, drip: bool = False, timeout: float = 5) -> str:
+def ask(context: ssl.SSLContext | None, network: Network, *, drip: bool = False, timeout: float = PATIENCE) -> str:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")

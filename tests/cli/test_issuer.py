@@ -20,6 +20,7 @@ from amp0.issuer import Move
 from amp0.local.stack import Stack
 from tests.cli.conftest import PASSWORD, Said, Terminal
 from tests.cli.test_running import AMP0, running
+from tests.patience import PATIENCE, until
 
 PUBKEY = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 
@@ -197,10 +198,11 @@ def test_assignments_before_they_are_paid(desk: Desk, opened: Terminal) -> None:
 
 def wait_for_treasury(desk: Desk, satoshi: int) -> None:
     """The server reads the chain a moment after it."""
-    for _ in range(200):
-        if sum(row["amount"] for row in desk.json("balance", desk.ticker)["confirmed_balance"]) == satoshi:
-            return
-    raise AssertionError("the issuance is in no block that the server knows")
+
+    def is_there() -> bool:
+        return bool(sum(row["amount"] for row in desk.json("balance", desk.ticker)["confirmed_balance"]) == satoshi)
+
+    until(is_there, "the issuance is in no block that the server knows")
 
 
 def test_where_the_units_are(desk: Desk) -> None:
@@ -354,7 +356,7 @@ def test_i04_a_command_killed_while_it_waits_goes_on_when_it_is_run_again(tmp_pa
             if line.startswith("sent"):
                 break
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
         stack.dev.mine(2)
         again = terminal.amp0(*words, "--json").json()
         assert (again["satoshi"], again["resumed"]) == (300, True)

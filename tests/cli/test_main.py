@@ -17,6 +17,7 @@ from amp0 import cli, errors
 from amp0.cli import root as root_module
 from amp0.cli.exit_codes import exit_code
 from amp0.cli.waiting import until_stopped
+from tests.patience import PATIENCE
 
 
 def run(
@@ -119,7 +120,7 @@ def test_a_signal_before_all_is_ready_unwinds_what_was_started() -> None:
     with until_stopped():
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
         try:
-            time.sleep(10)
+            time.sleep(PATIENCE)
         finally:
             unwound = True
     assert unwound

@@ -17,6 +17,7 @@ from amp0.client.two_factor import TwoFactorCode, TwoFactorConfig, TwoFactorMeth
 from amp0.errors import TwoFactorRequired, WrongTwoFactorCode
 from amp0.local.stack import Stack
 from tests.cli.conftest import Said, Terminal, deposit
+from tests.patience import PATIENCE
 
 
 class Operator:
@@ -204,7 +205,7 @@ def test_the_outbox_for_people_and_programs(operator: Operator) -> None:
     assert message["code"] in message["text"]
     assert message["code"] in operator.terminal.amp0("stack", "outbox", *chain).out
     moved = operator.terminal.amp0("stack", "clock", "--chain", operator.stack.chain_url, "0", "--json").json()
-    assert abs(moved["now"] - time.time()) < 5
+    assert abs(moved["now"] - time.time()) < PATIENCE
 
 
 # --- a person at the terminal ---------------------------------------------------------------------

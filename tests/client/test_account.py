@@ -31,6 +31,7 @@ from amp0.protocol import credentials, rpc
 from amp0.protocol.blob import BlobKeys, ClientBlob
 from amp0.protocol.credentials import WatchOnlyKeys
 from tests.client.memory import NETWORK, MemoryServer, MemoryTransport, TestSigner
+from tests.patience import PATIENCE
 from tests.vectors import load
 
 SPENDS = load("lwk-0.19.json")["spends"]
@@ -66,7 +67,7 @@ def ready_server(accounts: int = 1, issued: int = 20, **answers: Any) -> MemoryS
 async def connect(server: MemoryServer, amp_id: str = "", **changes: Any) -> Amp0:
     pinned = changes.pop("descriptor", None)
     options = ClientOptions(
-        **{"transport": lambda: MemoryTransport(server), "timeout": 2.0, "backoff": Backoff(0), **changes}
+        **{"transport": lambda: MemoryTransport(server), "timeout": PATIENCE, "backoff": Backoff(0), **changes}
     )
     return await Amp0.connect(NETWORK, "venue", "secret", amp_id, keys=KEYS, descriptor=pinned, options=options)
 
@@ -369,7 +370,7 @@ def test_another_account_after_reconnecting_is_refused() -> None:
 
 def test_a15_a_silent_server() -> None:
     async def work(server: MemoryServer) -> None:
-        amp0 = await connect(server, timeout=0.05)
+        amp0 = await connect(server, timeout=1.0)
         server.answers["addressbook.get_my_addresses"] = TimeoutError()
         with pytest.raises(ConnectionTimeout, match="get_my_addresses"):
             await amp0.last_index()
@@ -463,7 +464,7 @@ def test_a15_a_silent_cosigner() -> None:
         amp0 = await connect(server, cosign_timeout=0.05)
 
         async def never(*args: Any, **more: Any) -> bytes:
-            await asyncio.sleep(10)
+            await asyncio.sleep(PATIENCE)
             return b""
 
         amp0._transport.request = never  # type: ignore[method-assign]

@@ -16,6 +16,7 @@ from amp0.errors import CallFailed, ConnectionFailed, LoginFailed, RemoteProtoco
 from amp0.protocol import rpc
 from tests.client.memory import MemoryServer
 from tests.client.test_account import connect, ready_server, run
+from tests.patience import PATIENCE
 
 TXS, BLOB = rpc.topic_txs("GAwallet"), rpc.topic_blob("GAwallet")
 BLOCK = {"count": 7, "diverged_count": 0, "block_hash": "ab" * 32, "previous_hash": "cd" * 32}
@@ -28,15 +29,15 @@ async def quick(seconds: float) -> None:
 def test_the_wallet_s_topics_become_events() -> None:
     async def work(server: MemoryServer) -> None:
         async with await connect(server) as amp0, amp0.events() as events:
-            assert await events.next(1) == Resync("begun")
+            assert await events.next(PATIENCE) == Resync("begun")
             assert server.topics == [TXS, BLOB, rpc.TOPIC_BLOCKS]
             here = server.connections[-1]
             here.publish(TXS, {"txhash": "ef" * 32, "subaccounts": [0, 1]})
             here.publish(rpc.TOPIC_BLOCKS, BLOCK)
             here.publish(BLOB, {"hmac": rpc.ZERO_HMAC, "sequence": 0})
-            assert await events.next(1) == NewTransaction(Txid("ef" * 32))
-            assert await events.next(1) == NewBlock(7, BlockHash("ab" * 32), BlockHash("cd" * 32))
-            assert await events.next(1) == WalletChanged()
+            assert await events.next(PATIENCE) == NewTransaction(Txid("ef" * 32))
+            assert await events.next(PATIENCE) == NewBlock(7, BlockHash("ab" * 32), BlockHash("cd" * 32))
+            assert await events.next(PATIENCE) == WalletChanged()
             assert await events.next(0.01) is None
             # Calls go on beside them.
             assert await amp0.last_index() == 20
@@ -61,11 +62,11 @@ def test_payloads_out_of_shape_are_refused(payload: Any) -> None:
 def test_a_strange_event_is_ignored_and_the_next_one_is_not() -> None:
     async def work(server: MemoryServer) -> None:
         async with await connect(server) as amp0, amp0.events() as events:
-            await events.next(1)
+            await events.next(PATIENCE)
             server.connections[-1].publish(rpc.TOPIC_BLOCKS, {"count": "seven"})
             server.connections[-1].publish(TXS, {"txhash": "ef" * 32, "subaccounts": [9]})
             server.connections[-1].publish(rpc.TOPIC_BLOCKS, BLOCK)
-            assert isinstance(await events.next(1), NewBlock)
+            assert isinstance(await events.next(PATIENCE), NewBlock)
 
     run(ready_server(), work)
 
@@ -74,13 +75,13 @@ def test_after_a_lost_connection_it_listens_again_and_says_so() -> None:
     async def work(server: MemoryServer) -> None:
         amp0 = await connect(server, backoff=Backoff(0, 1.0), sleep=quick)
         async with amp0, amp0.events() as events:
-            assert await events.next(1) == Resync("begun")
+            assert await events.next(PATIENCE) == Resync("begun")
             server.refuse_connections = 5
             server.connections[-1].drop()
-            assert await events.next(1) == Resync("reconnected")
+            assert await events.next(PATIENCE) == Resync("reconnected")
             assert server.topics == [TXS, BLOB, rpc.TOPIC_BLOCKS] * 2
             server.connections[-1].publish(rpc.TOPIC_BLOCKS, BLOCK)
-            assert isinstance(await events.next(1), NewBlock)
+            assert isinstance(await events.next(PATIENCE), NewBlock)
 
     run(ready_server(), work)
 
@@ -93,13 +94,13 @@ def test_a_silent_session_that_has_expired_is_noticed(monkeypatch: pytest.Monkey
         server.answers["addressbook.get_sync_status"] = lambda call: {"username": ""}
         amp0 = await connect(server, sleep=quick)
         async with amp0, amp0.events() as events:
-            await events.next(1)
+            await events.next(PATIENCE)
             await asyncio.sleep(0.05)
             assert len(server.connections) == 1
             expired = CallFailed("Session expired", name="sessionexpired")
             answers = iter([expired])
             server.answers["addressbook.get_sync_status"] = lambda call: next(answers, {"username": ""})
-            assert await events.next(1) == Resync("reconnected")
+            assert await events.next(PATIENCE) == Resync("reconnected")
             assert len(server.connections) == 2
 
     run(ready_server(), work)
@@ -109,11 +110,11 @@ def test_what_waiting_does_not_cure_is_raised() -> None:
     async def work(server: MemoryServer) -> None:
         amp0 = await connect(server, sleep=quick)
         async with amp0, amp0.events() as events:
-            await events.next(1)
+            await events.next(PATIENCE)
             server.watch_only = ("other", "pair", "")
             server.connections[-1].drop()
             with pytest.raises(LoginFailed):
-                await events.next(1)
+                await events.next(PATIENCE)
             with pytest.raises(LoginFailed):
                 async for _ in events:
                     pass
@@ -125,12 +126,12 @@ def test_a_reader_that_is_too_slow_gets_one_resync_in_place_of_all() -> None:
     async def work(server: MemoryServer) -> None:
         amp0 = await connect(server)
         async with amp0, amp0.events(3) as events:
-            await events.next(1)
+            await events.next(PATIENCE)
             for _ in range(10):
                 server.connections[-1].publish(rpc.TOPIC_BLOCKS, BLOCK)
             await asyncio.sleep(0.05)
             assert len(events._queue) <= 3
-            assert await events.next(1) == Resync("overflow")
+            assert await events.next(PATIENCE) == Resync("overflow")
 
     run(ready_server(), work)
 
@@ -140,13 +141,13 @@ def test_closing_ends_the_iteration() -> None:
         amp0 = await connect(server)
         for close in ("events", "account"):
             events = amp0.events()
-            await events.next(1)
+            await events.next(PATIENCE)
             waiting = asyncio.create_task(anext(events, None))
             await asyncio.sleep(0.01)
             await (events.close() if close == "events" else amp0.close())
-            assert await asyncio.wait_for(waiting, 1) is None
+            assert await asyncio.wait_for(waiting, PATIENCE) is None
             with pytest.raises(ConnectionFailed):
-                await events.next(1)
+                await events.next(PATIENCE)
             await events.close()
 
     run(ready_server(), work)
@@ -155,15 +156,15 @@ def test_closing_ends_the_iteration() -> None:
 def test_two_readers_hear_the_same() -> None:
     async def work(server: MemoryServer) -> None:
         async with await connect(server) as amp0, amp0.events() as first:
-            await first.next(1)
+            await first.next(PATIENCE)
             server.connections[-1]._topics.clear()  # the same numbers once more, as a server gives them
             async with amp0.events() as second:
-                await second.next(1)
+                await second.next(PATIENCE)
                 server.connections[-1].publish(rpc.TOPIC_BLOCKS, BLOCK)
-                assert isinstance(await first.next(1), NewBlock)
-                assert isinstance(await second.next(1), NewBlock)
+                assert isinstance(await first.next(PATIENCE), NewBlock)
+                assert isinstance(await second.next(PATIENCE), NewBlock)
             server.connections[-1].publish(rpc.TOPIC_BLOCKS, BLOCK)
-            assert isinstance(await first.next(1), NewBlock)
+            assert isinstance(await first.next(PATIENCE), NewBlock)
 
     run(ready_server(), work)
 
@@ -173,6 +174,6 @@ def test_a_fault_of_ours_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> No
         async with await connect(server) as amp0, amp0.events() as events:
             monkeypatch.setattr(events, "_put", lambda event: 1 / 0)
             with pytest.raises(ZeroDivisionError):
-                await events.next(1)
+                await events.next(PATIENCE)
 
     run(ready_server(), work)

@@ -27,6 +27,7 @@ from amp0.protocol import rpc
 from amp0.protocol.blob import BlobKeys, ClientBlob
 from amp0.protocol.credentials import REGISTER_PATH, Amp0SignerData, account_path
 from tests.client.memory import NETWORK, MemoryServer, MemoryTransport, TestSigner
+from tests.patience import PATIENCE
 
 SIGNER = TestSigner()
 OTHER = TestSigner("abandon " * 11 + "about")
@@ -34,7 +35,7 @@ OTHER = TestSigner("abandon " * 11 + "about")
 
 def options(server: MemoryServer, **changes: Any) -> ClientOptions:
     return ClientOptions(
-        **{"transport": lambda: MemoryTransport(server), "timeout": 2.0, "backoff": Backoff(0), **changes}
+        **{"transport": lambda: MemoryTransport(server), "timeout": PATIENCE, "backoff": Backoff(0), **changes}
     )
 
 
@@ -302,7 +303,7 @@ def test_a_server_that_is_away_or_silent() -> None:
             await Amp0Connected.connect(NETWORK, SIGNER.data, options=options(server))
         server.answers["login.register"] = TimeoutError()
         with pytest.raises(ConnectionTimeout, match=r"login\.register"):
-            await Amp0Connected.connect(NETWORK, SIGNER.data, options=options(server, timeout=0.05))
+            await Amp0Connected.connect(NETWORK, SIGNER.data, options=options(server, timeout=1.0))
 
     server = run(work)
     assert all(connection.dead for connection in server.connections)

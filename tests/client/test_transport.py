@@ -23,10 +23,11 @@ from amp0.elements.keys import ExtendedKey
 from amp0.errors import CallFailed, ConnectionFailed, ConnectionTimeout, InvalidInput, RemoteProtocolError
 from amp0.network import Network
 from amp0.protocol import rpc, wamp
+from tests.patience import PATIENCE
 
 OWN = ExtendedKey.from_seed(b"\x01" * 32, main=False)
 BASE = Network.regtest_default().replace(service_pubkey=OWN.public_key, service_chain_code=OWN.chain_code)
-OPTIONS = ClientOptions(timeout=3.0)
+OPTIONS = ClientOptions(timeout=PATIENCE)
 
 
 async def echo(connection: ServerConnection) -> None:
@@ -100,13 +101,13 @@ def test_a15_a_server_that_accepts_and_says_nothing() -> None:
 
     async def hold(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # From Python 3.12 on a writer that nobody holds closes its connection.
-        await asyncio.sleep(5)
+        await asyncio.sleep(PATIENCE)
         writer.close()
 
     async def work() -> None:
         async with websocket_server(silent) as network:
             with pytest.raises(ConnectionTimeout, match="let us in"):
-                await Session.open(network, NetworkTransport(), ClientOptions(timeout=0.2))
+                await Session.open(network, NetworkTransport(), ClientOptions(timeout=1.0))
         hole = await asyncio.start_server(hold, "127.0.0.1", 0)
         port = hole.sockets[0].getsockname()[1]
         deaf = BASE.replace(wamp_url=f"ws://127.0.0.1:{port}/v2/ws")
@@ -203,7 +204,7 @@ def test_a16_wrong_certificates_are_refused(tmp_path: Path, change: dict[str, in
         async with websocket_server(echo, tls=context) as network:
             trusting = network.replace(cert_roots=(pem,))
             with pytest.raises(ConnectionFailed, match="certificate"):
-                await Session.open(trusting, NetworkTransport(), ClientOptions(allow_insecure=True, timeout=3))
+                await Session.open(trusting, NetworkTransport(), ClientOptions(allow_insecure=True, timeout=PATIENCE))
 
     asyncio.run(work())
 

@@ -26,6 +26,7 @@ from amp0.protocol import twofactor as wire
 from amp0.server import refusal
 from tests.client.memory import NETWORK, MemoryServer, MemoryTransport, TestSigner
 from tests.client.test_account import CASE, SPENDS, amp0pset, connect, ready_server, run
+from tests.patience import PATIENCE
 
 CONFIG = {
     "gauth": False, "gauth_url": "otpauth://totp/AMP0:GA?secret=ABC", "email": True, "email_addr": "a@example.com",
@@ -40,7 +41,7 @@ SIGNED = {"tx": CASE["cosigned_tx"], "txhash": CASE["txid"], "limit_decrease": 0
 async def log_in(server: MemoryServer) -> Amp0LoggedIn:
     signer = TestSigner()
     connected = await Amp0Connected.connect(
-        NETWORK, signer.data, options=ClientOptions(transport=lambda: MemoryTransport(server), timeout=2.0)
+        NETWORK, signer.data, options=ClientOptions(transport=lambda: MemoryTransport(server), timeout=PATIENCE)
     )
     return await connected.login(signer.challenge(await connected.get_challenge()))
 

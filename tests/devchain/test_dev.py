@@ -10,6 +10,7 @@ import pytest
 from amp0.errors import InvalidInput
 from tests.devchain.kit import Clock
 from tests.devchain.web import address, dev, get, new_app, request
+from tests.patience import PATIENCE
 
 PLAIN = address(b"\x00\x14" + b"\x71" * 20)
 TESTNET = "tex1qkj3a3jtmh7kgu24uvuaw77ptkj4j48hyw55cuk"
@@ -161,7 +162,7 @@ def test_the_timer_mines_while_the_application_lives() -> None:
             loop.call_soon_threadsafe(mined.set)
 
         built.chain.on_change(heard)
-        await asyncio.wait_for(mined.wait(), 10)
+        await asyncio.wait_for(mined.wait(), PATIENCE)
         await inbox.put({"type": "lifespan.shutdown"})
         assert (await outbox.get())["type"] == "lifespan.shutdown.complete"
         await running

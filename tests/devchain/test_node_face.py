@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+import weakref
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ class Peer:
     def __init__(self, folder: Path | None = None, built: DevChain | None = None, seed: bytes = b"node") -> None:
         self.built = built or new_app()
         self.node: NodeFace = build_node(self.built, folder=folder, random=Random(seed))
+        if folder is None:
+            # Its cookie is in everybody's folder, and would stay there.
+            weakref.finalize(self, self.node.close)
         self.user, _, self.password = self.node.cookie.partition(":")
 
     def post(self, body: Any, path: str = "/", **options: Any) -> httpx.Response:

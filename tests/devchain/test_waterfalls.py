@@ -23,6 +23,7 @@ from amp0.elements.script import hash160, multisig_2of2, p2pkh, p2sh, p2sh_p2wsh
 from amp0.elements.transaction import OutPoint
 from tests.devchain.kit import free_coin, spend
 from tests.devchain.web import NETWORK, address, get, new_app, request
+from tests.patience import PATIENCE
 from tests.vectors import load
 
 SIGNERS = load("lwk-0.19.json")["networks"]["regtest"]["signers"]
@@ -405,12 +406,12 @@ async def _events(built: DevChain, descriptor: str, wanted: int, act: list[Any])
     events: list[tuple[str, Any]] = []
     for step in act:
         await asyncio.to_thread(step)
-        message = await asyncio.wait_for(outbox.get(), 10)
+        message = await asyncio.wait_for(outbox.get(), PATIENCE)
         for block in message["body"].decode().strip().split("\n\n"):
             kind, data = block.split("\n")
             events.append((kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
     gone.set()
-    await asyncio.wait_for(serving, 10)
+    await asyncio.wait_for(serving, PATIENCE)
     assert wanted == len(events)
     return events
 

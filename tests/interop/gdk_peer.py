@@ -22,6 +22,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.patience import PATIENCE
+
 VERSION = "0.78.0"
 CLI_VERSION = "0.8.1"
 HANGS = 90
@@ -161,7 +163,7 @@ class GdkSession:
         """Call a method of the session; ``answer`` is asked when GDK needs something of its user."""
         return self.peer.ask("call", answer, session=self.name, method=method, args=list(args))
 
-    def event(self, name: str, seconds: float = 15) -> Any:
+    def event(self, name: str, seconds: float = PATIENCE) -> Any:
         """The next event of a name, or None."""
         return self.peer.ask("event", session=self.name, name=name, seconds=seconds)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from amp0.local.stack import Stack
 from tests.interop.gdk_peer import Answer, GdkFailed, GdkPeer, GdkSession, _nobody
+from tests.patience import PATIENCE
 
 AMP = {"name": "amp", "type": "2of2_no_recovery"}
 
@@ -137,7 +138,7 @@ def watch(peer: GdkPeer, stack: Stack, name: str, username: str, password: str) 
     return wallet
 
 
-def soon(true: Callable[[], bool], seconds: float = 20.0) -> None:
+def soon(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait for something that comes with an event of the server."""
     until = time.monotonic() + seconds
     while not true():

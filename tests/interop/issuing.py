@@ -14,6 +14,7 @@ import httpx
 from amp0 import Amp0Connected, Mnemonic, Signer
 from amp0.local.stack import Stack
 from tests.interop.confirm_script import ENVELOPE, ConfirmScript
+from tests.patience import PATIENCE
 
 PASSWORD = "correct horse battery"
 CONTRACT_PUBKEY = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
@@ -83,7 +84,7 @@ class Issuing:
 
     @staticmethod
     def until(condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < end, "the server did not follow"
             time.sleep(0.02)

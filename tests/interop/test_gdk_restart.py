@@ -15,6 +15,7 @@ from tests.interop.conftest import require_gdk
 from tests.interop.gdk_peer import GdkFailed, GdkPeer, registered_network
 from tests.interop.gdk_wallets import GdkWallet, open_amp, soon, watch
 from tests.interop.lwk_peer import four_digit_ports
+from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.interop
 
@@ -55,11 +56,11 @@ def gdk(restarted: Restarted, tmp_path: Path) -> Iterator[GdkPeer]:
 def come_back(wallet: GdkWallet, stack: Stack) -> None:
     """What an application does: wait until GDK is connected, and log in with what GDK still knows."""
     wallet.stack = stack
-    until = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while True:
-        state = wallet.session.event("network", 30)
+        state = wallet.session.event("network")
         assert state is not None
-        assert time.monotonic() < until
+        assert time.monotonic() < end
         if state["current_state"] == "connected":
             break
     wallet.call("login_user", {}, {})
@@ -132,10 +133,11 @@ def test_no_call_hangs_when_the_server_stops(restarted: Restarted, gdk: GdkPeer,
 
     caller = threading.Thread(target=keep_calling, daemon=True)
     caller.start()
-    time.sleep(0.1 + attempt * 0.07)
+    until(lambda: answers, "nothing is answered")
+    time.sleep(attempt * 0.07)
     restarted.stop()
     restarted.start()
-    caller.join(20)
+    caller.join(PATIENCE)
     assert not caller.is_alive(), "a call hangs"
     assert answers[0] == "answered"
     come_back(alice, restarted.stack)
@@ -168,4 +170,4 @@ def test_why_the_server_never_says_goodbye_first(restarted: Restarted, gdk: GdkP
         await connection._flush()
 
     restarted.stack._host.call(say_goodbye())
-    assert gdk.process.wait(20) == -signal.SIGABRT
+    assert gdk.process.wait(PATIENCE) == -signal.SIGABRT

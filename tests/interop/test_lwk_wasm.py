@@ -36,6 +36,7 @@ from tests.interop.days import (
 )  # fmt: skip
 from tests.interop.lwk_peer import LwkFailed, LwkPeer
 from tests.interop.lwk_wasm_peer import HERE, NoNode
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.interop
 
@@ -183,7 +184,7 @@ process.exit(0);
 """
     (folder / "day.mjs").write_text(text)
     command = [lwk_wasm_peer.node(), "day.mjs"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5 * PATIENCE)
     assert done.returncode == 0, done.stderr
     printed, end = done.stdout.splitlines()
     return {**given, **json.loads(end), "printed": printed}
@@ -433,6 +434,6 @@ let code = new Uint8Array(readFileSync({json.dumps(str(packages / "node_modules/
 patched(code, service);
 """
     command = [lwk_wasm_peer.node(), "--input-type=module", "--eval", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode != 0
     assert re.search(reason, done.stderr), done.stderr

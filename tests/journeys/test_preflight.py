@@ -7,7 +7,6 @@ import base64
 import http.server
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -25,6 +24,7 @@ from amp0.local.stack import Stack
 from amp0.protocol.issuer import Issue
 from tests.devchain.node_stack import STACKS, stack_of
 from tests.journeys.conftest import Venue
+from tests.patience import until
 
 PASSWORD = "correct horse battery"
 ISSUED, EACH = 10_000, 1_000
@@ -40,13 +40,6 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def logins() -> list[Any]:
     return []
-
-
-def soon(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -72,7 +65,7 @@ def restricted_asset(stack: Stack, issuer: Any, *venues: Venue) -> Any:
         )
     )  # fmt: skip
     stack.dev.mine(2)
-    soon(lambda: sum(row.amount for row in issuer.ownerships(issued.asset_uuid)) == ISSUED)
+    until(lambda: sum(row.amount for row in issuer.ownerships(issued.asset_uuid)) == ISSUED)
     for venue in venues:
         stack.dev.faucet(str(venue.amp0.address(None).address()), 50_000)
         user = issuer.add_user(venue.amp_id, gaid=venue.amp_id)
@@ -85,7 +78,7 @@ def restricted_asset(stack: Stack, issuer: Any, *venues: Venue) -> Any:
     )
     stack.dev.mine()
     for venue in venues:
-        soon(lambda venue=venue: venue.sync().get(issued.asset_id) == EACH)  # type: ignore[misc]
+        until(lambda venue=venue: venue.sync().get(issued.asset_id) == EACH)  # type: ignore[misc]
     return issued
 
 
@@ -138,7 +131,7 @@ def test_a_venue_learns_before_it_signs(stack: Stack, issuer: Any, open_venue: C
     issuer.unlock_asset(asset.asset_uuid)
     alice.amp0.send(alice.signed(good))
     stack.dev.mine()
-    soon(lambda: bob.sync().get(asset.asset_id) == EACH + 100)
+    until(lambda: bob.sync().get(asset.asset_id) == EACH + 100)
 
 
 class Endpoint(http.server.BaseHTTPRequestHandler):
@@ -190,7 +183,7 @@ def test_an_issuer_who_decides_each_transfer(
     Endpoint.says = {"result": True, "error": ""}
     alice.amp0.send(alice.signed(payment))
     stack.dev.mine()
-    soon(lambda: newcomer.sync().get(asset.asset_id) == 100)
+    until(lambda: newcomer.sync().get(asset.asset_id) == 100)
 
     messages = [post["message"] for post in Endpoint.asked]
     assert [message["server_result"] for message in messages] == [False, False]

@@ -12,14 +12,15 @@ from typing import Any
 
 from amp0 import Amp0, Amp0Pset, EsploraClient, Network, Signer, Wollet
 from amp0.local.dev_client import DevClient
-from amp0.local.hosting import bind, port_of
+from tests.interop.lwk_peer import four_digit_ports
 from tests.journeys.conftest import PASSWORD
+from tests.patience import PATIENCE
 
 
 def ports() -> dict[str, int]:
+    # Not such as connections are given: one of them may have it when the stack comes back.
     names = ("wamp_port", "cosign_port", "chain_port")
-    with contextlib.ExitStack() as held:
-        return {name: port_of(held.enter_context(contextlib.closing(bind(0)))) for name in names}
+    return dict(zip(names, four_digit_ports(3), strict=True))
 
 
 @contextlib.contextmanager
@@ -35,7 +36,7 @@ def stack_process(folder: Path, chosen: dict[str, int]) -> Iterator[dict[str, An
         yield json.loads(process.stdout.readline())
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE)
 
 
 def set_up(network: Network, signer: Signer) -> str:

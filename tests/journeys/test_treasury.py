@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from amp0.issuer import Done, Issue, IssuerClient, NodeTreasury, Progress
 from amp0.local.stack import Stack
 from tests.devchain.node_stack import STACKS, stack_of
 from tests.journeys.conftest import PASSWORD, log_in
+from tests.patience import until
 
 PUBKEY = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 
@@ -147,8 +147,7 @@ def opened(kind: str, folder: Path, nodes: Path, **settings: Any) -> Iterator[Is
             )
             made.asset_uuid, made.asset_id = issued.asset_uuid, issued.asset_id
             stack.dev.mine(2)
-            while not any(row.amount for row in client.balance(made.asset_uuid).confirmed_balance):
-                time.sleep(0.05)
+            until(lambda: any(row.amount for row in client.balance(made.asset_uuid).confirmed_balance))
             yield made
 
 
@@ -212,8 +211,7 @@ def test_what_was_lost_of_sight_stops_everything_and_is_found_again(
         treasury = NodeTreasury(str(issuer.stack.node_url), issuer.stack.node_cookie)
         asyncio.run(treasury.pay(issuer.asset_id, {client.treasury_address(treasury): 400_000}))
         issuer.stack.dev.mine(3)
-        while not client.lost_outputs(uuid_of_asset).lost_outputs:
-            time.sleep(0.1)
+        until(lambda: client.lost_outputs(uuid_of_asset).lost_outputs)
         with pytest.raises(UnconfirmedMove, match="lost sight"):
             client.burn(uuid_of_asset, 5, treasury)
         found = client.find_lost_outputs(uuid_of_asset, treasury)
@@ -227,8 +225,7 @@ def test_what_was_lost_of_sight_stops_everything_and_is_found_again(
         stranger = Address.from_script(issuer.stack.network, b"\x00\x14" + b"\x5a" * 20, bytes.fromhex(PUBKEY))
         asyncio.run(treasury.pay(issuer.asset_id, {str(stranger): 7}))
         issuer.stack.dev.mine(3)
-        while not client.lost_outputs(uuid_of_asset).lost_outputs:
-            time.sleep(0.1)
+        until(lambda: client.lost_outputs(uuid_of_asset).lost_outputs)
         (change,) = client.find_lost_outputs(uuid_of_asset, treasury)
         lost = client.lost_outputs(uuid_of_asset).lost_outputs
         assert lost

@@ -32,6 +32,7 @@ from amp0 import (
 )
 from amp0.local.stack import Stack
 from tests.journeys.conftest import Login, Venue, log_in
+from tests.patience import PATIENCE
 
 DAY = 86_400
 EMAIL = "ops@venue.example"
@@ -203,10 +204,10 @@ def test_within_the_limit_no_code_is_wanted(venue: Venue, session: Amp0LoggedIn,
 def test_a_frozen_coin_stays(venue: Venue, session: Amp0LoggedIn) -> None:
     enable_email(venue, session)
     with venue.amp0.events() as events:
-        assert events.next(5) == Resync("begun")
+        assert events.next(PATIENCE) == Resync("begun")
         txid = venue.deposit(5_000)
         # A coin can be frozen once the server has seen it.
-        assert events.next(5) == NewTransaction(txid)
+        assert events.next(PATIENCE) == NewTransaction(txid)
     (coin,) = venue.wollet.utxos()
     with pytest.raises(TwoFactorRequired):
         session.freeze([coin.outpoint()])
@@ -266,14 +267,14 @@ def test_a_dispute_is_ended_by_the_signer(venue: Venue, session: Amp0LoggedIn, o
 
 def test_the_account_hears_of_its_transactions_and_of_blocks(venue: Venue) -> None:
     with venue.amp0.events() as events:
-        assert events.next(5) == Resync("begun")
+        assert events.next(PATIENCE) == Resync("begun")
         txid = venue.deposit(4_000, mine=False)
         assert next(events) == NewTransaction(txid)
         venue.stack.dev.mine()
-        block = events.next(5)
+        block = events.next(PATIENCE)
         assert isinstance(block, NewBlock)
         transaction = venue.pay(drain=True)
-        assert events.next(5) == NewTransaction(transaction.txid())
+        assert events.next(PATIENCE) == NewTransaction(transaction.txid())
         assert events.next(0.05) is None
 
 

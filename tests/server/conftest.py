@@ -29,8 +29,10 @@ def postgres_url() -> Iterator[str]:
     # Not pytest's folder: as root, PostgreSQL runs as another user, who may not enter there.
     folder = tempfile.mkdtemp(prefix="amp0-postgres-")
     try:
-        server = pgserver.get_server(folder)
+        # Stopped and deleted at the latest when the process ends, also where a run is interrupted.
+        server = pgserver.get_server(folder, cleanup_mode="delete")
     except Exception as error:  # noqa: BLE001 (whatever keeps it from starting)
+        shutil.rmtree(folder, ignore_errors=True)
         pytest.skip(f"PostgreSQL does not start here: {error}")
     yield server.get_uri()
     server.cleanup()
