@@ -144,10 +144,11 @@ def distributions(login: Login, asset: str) -> None:
             "amount": sum(paid.amount for tx in row.transactions for paid in tx.assignments)
             + sum(one.amount for one in waiting if one.distribution_uuid == row.distribution_uuid),
             "txid": ", ".join(tx.txid for tx in row.transactions) or None,
+            "transaction_status": ", ".join(tx.transaction_status for tx in row.transactions) or None,
         }
         for row in found
     ]
-    login.show(rows, ["distribution_uuid", "status", "amount", "txid"])
+    login.show(rows, ["distribution_uuid", "status", "amount", "txid", "transaction_status"])
 
 
 @click.command()
