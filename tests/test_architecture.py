@@ -108,8 +108,9 @@ def imports_in(name: str, path: Path) -> Iterator[Import]:
     yield from walk(tree_of(path), deferred=False)
 
 
-def all_imports() -> list[Import]:
-    return [found for name, path in modules().items() for found in imports_in(name, path)]
+@cache
+def all_imports() -> tuple[Import, ...]:
+    return tuple(found for name, path in modules().items() for found in imports_in(name, path))
 
 
 def part_of(name: str) -> str | None:
