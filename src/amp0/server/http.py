@@ -103,11 +103,9 @@ class HttpApi:
                 raise SessionExpired
             preflights = self._services.preflights
             sender = await self._hub.workers.ordinary(lambda: preflights.sender_of(bearer[1]))
-            try:
-                asked = wire.parse_request(await read_body(request, self._services.settings.max_message))
-            except RemoteProtocolError as error:
-                raise InvalidRequest(str(error)) from None
-            return _json(await self._hub.workers.slow(lambda: preflights.ask(sender, asked)))
+            raw = await read_body(request, self._services.settings.max_message)
+            # Read there too: a megabyte of nonces would keep the event loop for 20 ms.
+            return _json(await self._hub.workers.slow(lambda: preflights.ask(sender, _asked(raw))))
         except Refusal as refusal:
             log.info("refused procedure=preflight name=%s", refusal.name)
             body = {"error": str(refusal), "code": refusal.name, "retryable": refusal.retryable}
@@ -194,6 +192,13 @@ class HttpApi:
             scripts=[bytes.fromhex(script) for script in call.scripts],
         )
         return _yes(self._services.cosigner.cosign(request))
+
+
+def _asked(raw: bytes) -> wire.PreflightRequest:
+    try:
+        return wire.parse_request(raw)
+    except RemoteProtocolError as error:
+        raise InvalidRequest(str(error)) from None
 
 
 def _yes(cosigned: cosigner.Cosigned) -> rpc.CosignReply:

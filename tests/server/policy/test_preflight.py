@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -768,6 +769,31 @@ def test_over_wamp_and_http() -> None:
             assert late.status_code == 401
 
     in_world(scene)
+
+
+def test_j11_a_question_is_not_read_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A megabyte of nonces takes 20 ms to read, and on the event loop everybody would wait for it."""
+    parse, threads = wire.parse_request, []
+
+    def parse_request(raw: bytes) -> wire.PreflightRequest:
+        threads.append(threading.current_thread().name)
+        return parse(raw)
+
+    monkeypatch.setattr(wire, "parse_request", parse_request)
+
+    async def scene(world: World) -> None:
+        wallet = Wallet("alice")
+        client = await world.logged_in(wallet)
+        await wallet.create_account(client)
+        token = await client.call_uri(wire.GetPreflightToken.URI, [1])
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(world.server.app), base_url="http://server") as http:
+            question = {"transfers": [msgspec.to_builtins(transfer(STRANGER, OTHER, 5))]}
+            bearer = {"authorization": f"Bearer {token['token']}"}
+            assert (await http.post(wire.PREFLIGHT_PATH, json=question, headers=bearer)).status_code == 200
+
+    in_world(scene)
+    assert len(threads) == 1
+    assert threads[0].startswith("amp0-cosign")
 
 
 def test_the_allowance_holds_over_all_doors() -> None:
