@@ -183,6 +183,24 @@ def opens(txout: TxOut, opening: Opening) -> bool:
         return False
 
 
+def fits(txout: TxOut, opening: Opening) -> bool:
+    """Whether ``opening`` is an output's, also where the output hides only one of its two fields, or none.
+
+    The factor of a field that is not hidden is zero, and no other one fits.
+    """
+    if opening.abf != ZERO32 and opening.vbf != ZERO32:
+        return opens(txout, opening)
+    try:
+        if opening.generator() != txout.asset_field:
+            return False
+        if opening.vbf == ZERO32:
+            return txout.explicit_value == opening.satoshi
+        generator = wally.asset_generator(opening.asset, opening.abf)
+        return wally.value_commitment(opening.satoshi, opening.vbf, generator) == txout.value_field
+    except InvalidAmounts:
+        return False
+
+
 def unblind_many(work: Iterable[tuple[TxOut, bytes]]) -> list[Opening | UnblindError]:
     """Open many outputs (each with its private blinding key) on all cores, results in order."""
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from amp0.elements import wally
+from amp0.elements.confidential import Opening
+from amp0.elements.transaction import Transaction, explicit_value_field
 from amp0.server.issuer import assets
 from amp0.server.ledger import views
 from amp0.server.store import asset_schema
@@ -80,6 +84,30 @@ def test_an_amount_that_cannot_be_concluded_may_be_told(desk: TreasuryDesk) -> N
     update(desk, body | {"amount": 700})
     assert unaccounted(desk) == 999_300
     update(desk, blinders(sent, 1))
+    assert unaccounted(desk) == 0
+
+
+def test_outputs_that_hide_one_field_only(desk: TreasuryDesk) -> None:
+    """The factor of the other one is zero. They were taken for outputs that nobody could ever open, and stayed lost."""
+    sent = desk.spend([to(STRANGER, desk.asset_id, 700)])
+    amount, asset = sent.openings[:2]
+    openings = [Opening(amount.asset, amount.satoshi, vbf=amount.vbf), Opening(asset.asset, asset.satoshi, asset.abf)]
+    commitment = wally.value_commitment(700, amount.vbf, wally.asset_generator(amount.asset, None))
+    vout = [
+        replace(sent.tx.vout[0], asset_field=openings[0].generator(), value_field=commitment),
+        replace(sent.tx.vout[1], value_field=explicit_value_field(asset.satoshi)),
+        *sent.tx.vout[2:],
+    ]
+    half = Sent(Transaction.of(2, 0, sent.tx.vin, vout), [*openings, *sent.openings[2:]])
+    desk.mine(half.tx)
+    assert unaccounted(desk) == 1_000_000
+    for vout_number in (0, 1):
+        body = blinders(half, vout_number) | {"amount": openings[vout_number].satoshi}
+        for changes in ({"asset_blinder": "11" * 32}, {"amount_blinder": "11" * 32}):
+            assert "do not open" in desk.api.refused("post", f"{desk.path}/update-blinders", body | changes)["Error"]
+    update(desk, blinders(half, 1))
+    assert unaccounted(desk) == 700
+    update(desk, blinders(half, 0))
     assert unaccounted(desk) == 0
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amp0.elements import wally
-from amp0.elements.confidential import ZERO32, Opening, explicit_opening, issued_asset, opens
+from amp0.elements.confidential import ZERO32, Opening, explicit_opening, fits, issued_asset
 from amp0.elements.hashes import bytes_from_hex
 from amp0.elements.script import is_unspendable
 from amp0.elements.transaction import Transaction, TxOut, value_of_field
@@ -58,24 +58,25 @@ def open_output(
 ) -> Opening | None:
     """The opening of an output among some assets and amounts, with the blinders given; None when none of them fits.
 
-    An explicit output needs no blinders.
+    An explicit output needs no blinders, and one that hides a single field none for the other: zeros.
     """
     if not txout.is_partially_blinded():
         found = explicit_opening(txout)
         return found if found.asset in assets else None
+    shown = txout.explicit_value
     for asset in assets:
-        if abf == ZERO32 or _generator(asset, abf) != txout.asset_field:
+        if _generator(asset, abf) != txout.asset_field:
             continue
-        for satoshi in amounts:
+        for satoshi in amounts if shown is None else (shown,):
             opening = Opening(asset, satoshi, abf, vbf)
-            if satoshi >= 0 and opens(txout, opening):
+            if satoshi >= 0 and fits(txout, opening):
                 return opening
     return None
 
 
 def _generator(asset: bytes, abf: bytes) -> bytes:
     try:
-        return wally.asset_generator(asset, abf)
+        return Opening(asset, 0, abf).generator()
     except InvalidAmounts:
         return b""
 

@@ -25,9 +25,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from amp0.elements import wally
-from amp0.elements.confidential import ZERO32, Opening, issued_asset, opens
+from amp0.elements.confidential import Opening, fits, issued_asset
 from amp0.elements.hashes import Txid
-from amp0.elements.transaction import MAX_SATOSHI, OutPoint, Transaction, TxOut, value_of_field
+from amp0.elements.transaction import MAX_SATOSHI, OutPoint, Transaction, value_of_field
 from amp0.errors import InvalidAmounts
 from amp0.server.ledger import sealed
 from amp0.server.ledger.entry import enter, enter_outputs, move, opening_columns
@@ -275,27 +275,12 @@ def _checked(tx: Transaction, openings: Sequence[Opened]) -> dict[int, Opening]:
     for opened in openings:
         if not 0 <= opened.vout < len(tx.vout):
             raise WrongOpening(opened.vout, f"The transaction has no output {opened.vout}")
-        if not _fits(tx.vout[opened.vout], opened.opening):
+        if not fits(tx.vout[opened.vout], opened.opening):
             raise WrongOpening(opened.vout)
         if opened.opening.satoshi > MAX_SATOSHI:
             raise WrongOpening(opened.vout, f"Output {opened.vout} holds more than can be kept account of")
         known[opened.vout] = opened.opening
     return known
-
-
-def _fits(out: TxOut, opening: Opening) -> bool:
-    """Whether an opening is an output's, also where the output hides one of its two fields, or none."""
-    if opening.abf != ZERO32 and opening.vbf != ZERO32:
-        return opens(out, opening)
-    try:
-        if opening.generator() != out.asset_field:
-            return False
-        if opening.vbf == ZERO32:
-            return out.explicit_value == opening.satoshi
-        generator = wally.asset_generator(opening.asset, opening.abf)
-        return wally.value_commitment(opening.satoshi, opening.vbf, generator) == out.value_field
-    except InvalidAmounts:
-        return False
 
 
 _OPEN = (
