@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from amp0.elements.transaction import Transaction
@@ -36,8 +37,22 @@ def prepare(path: Path, count: int) -> list[Request]:
     return requests
 
 
-def _die(where: str) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+needs_sigkill = pytest.mark.skipif(not hasattr(signal, "SIGKILL") or os.name != "posix", reason="needs SIGKILL")
+
+
+class Death:
+    """Counts the steps of this process while it is armed, and kills it with SIGKILL at the ``at``-th; None: at none."""
+
+    def __init__(self, at: int | None) -> None:
+        self.at = at
+        self.armed = False
+        self.steps = 0
+
+    def __call__(self, _step: str) -> None:
+        if self.armed:
+            self.steps += 1
+            if self.steps == self.at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def serve(path: Path, requests: Sequence[Request], log: Path, die_at: int | None, passes: int) -> None:
@@ -46,31 +61,21 @@ def serve(path: Path, requests: Sequence[Request], log: Path, die_at: int | None
     Write points are every statement of the one deciding transaction, its begin and its commit, then after the
     commit before the signature, and after the signature before the answer.
     """
-    armed, count = False, 0
-
-    def point(where: str) -> None:
-        nonlocal count
-        if armed:
-            count += 1
-            if count == die_at:
-                _die(where)
-
+    point = Death(die_at)
     store = Store.open(f"sqlite:///{path}", faults=point)
     cosigner = Cosigner(store, ServiceKeys.test_key(), FakeChain(), policy_asset=LBTC, clock=time.time)
     decide, sign = cosigner._decide_and_record, cosigner._sign
 
     def watched_decide(*arguments: Any, **more: Any) -> bool:
-        nonlocal armed
-        armed = True
+        point.armed = True
         result = decide(*arguments, **more)
         point("recorded")
         return result
 
     def watched_sign(*arguments: Any, **more: Any) -> Cosigned:
-        nonlocal armed
         result = sign(*arguments, **more)
         point("signed")
-        armed = False
+        point.armed = False
         return result
 
     cosigner._decide_and_record = watched_decide  # type: ignore[method-assign]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 from pathlib import Path
 
 import pytest
 
 from amp0.server.cosigner import Request
 from tests.server import killing
+from tests.server.killing import needs_sigkill
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL") or os.name != "posix", reason="needs SIGKILL")
+pytestmark = needs_sigkill
 
 
 def test_g03_killed_at_each_write_point(tmp_path: Path) -> None:

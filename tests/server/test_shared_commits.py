@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import signal
 import sqlite3
@@ -27,7 +26,7 @@ from amp0.server.store import schema
 from amp0.server.store.engine import Faults
 from tests.patience import PATIENCE, until
 from tests.server.chain import FakeChain
-from tests.server.killing import CONTEXT
+from tests.server.killing import CONTEXT, Death, needs_sigkill
 from tests.server.talking import CallError, Wallet, World, in_world
 
 SESSION = Session(level=Level.FULL, user_id=1, receiving_id="GA")
@@ -182,16 +181,9 @@ def test_each_has_a_commit_of_its_own_where_that_is_wanted() -> None:
 
 def hand_out(path: Path, log: Path, die_at: int | None, batches: int) -> None:
     """Batches of four addresses and a refusal; each answer is logged as it would leave. Dies at a write point."""
-    count, armed = 0, False
-
-    def point(_step: str) -> None:
-        nonlocal count
-        count += armed
-        if armed and count == die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
+    point = Death(die_at)
     server = served(path, point)
-    armed = True
+    point.armed = True
     with log.open("ab") as file:
         for _ in range(batches):
             several = [ask(rpc.Fund(n)) for n in (1, 1, 9, 1, 1)]
@@ -219,9 +211,6 @@ def killed(path: Path, log: Path, *, die_at: int | None = None, batches: int = 1
 def answered(logs: Sequence[Path]) -> list[tuple[int, str]]:
     lines = [line for log in logs if log.exists() for line in log.read_bytes().split(b"\n")[:-1]]
     return [(pointer, script) for pointer, script in map(json.loads, lines)]
-
-
-needs_sigkill = pytest.mark.skipif(not hasattr(signal, "SIGKILL") or os.name != "posix", reason="needs SIGKILL")
 
 
 @needs_sigkill

@@ -28,7 +28,7 @@ from amp0.server.store import asset_schema
 from amp0.server.store.engine import Store
 from tests.patience import PATIENCE
 from tests.server.issuer.house import NETWORK, House, make_wallet, reissuable, request, token_of
-from tests.server.killing import CONTEXT
+from tests.server.killing import CONTEXT, Death
 
 KEY = "the one key"
 CONTEXT.set_forkserver_preload(["tests.server.killing", __name__])
@@ -88,20 +88,12 @@ def serve(database: Path, chain: Path, answers: Path, die_at: int) -> None:
     Points are every begin, statement and commit, the time before and after the broadcast, and the time before the
     answer leaves.
     """
-    armed, count = False, 0
-
-    def point(_where: str) -> None:
-        nonlocal count
-        if armed:
-            count += 1
-            if count == die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
+    point = Death(die_at)
     store = Store.open(f"sqlite:///{database}", faults=point)
-    armed = True
+    point.armed = True
     answer = _issue(_desk(store, chain, 1_750_000_000, point))
     point("before the answer")
-    armed = False
+    point.armed = False
     answers.write_bytes(msgspec.json.encode(answer))
     store.close()
 

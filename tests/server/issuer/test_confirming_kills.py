@@ -7,8 +7,6 @@ about the commit.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import pickle
 import signal
 from collections.abc import Callable
@@ -29,11 +27,11 @@ from tests.server.issuer.test_burns import payload as of_burn
 from tests.server.issuer.test_reissuance import make as reissue
 from tests.server.issuer.test_reissuance import payload as of_reissue
 from tests.server.issuer.treasury_desk import TreasuryDesk
+from tests.server.killing import CONTEXT, Death, needs_sigkill
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL") or os.name != "posix", reason="needs SIGKILL")
+pytestmark = needs_sigkill
 STRIDE, ABOUT_THE_COMMIT = 7, 6
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload([__name__])
+CONTEXT.set_forkserver_preload(["tests.server.killing", __name__])
 
 State = dict[str, Any]
 
@@ -51,24 +49,16 @@ def world(path: Path, prepare: Callable[[TreasuryDesk], tuple[str, str, Any]]) -
 def serve(path: Path, request: bytes, log: Path, die_at: int | None) -> None:
     """Do it, with a death at the ``die_at``-th step; the answer goes to the log, as it would leave."""
     token, method, where, body = pickle.loads(request)
-    armed, count = False, 0
-
-    def point(_where: str) -> None:
-        nonlocal count
-        if armed:
-            count += 1
-            if count == die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
+    point = Death(die_at)
     office = Office()
     office.store.close()
     office.store = office.desk.store = Store.open(f"sqlite:///{path}", faults=point)
-    armed = True
+    point.armed = True
     answer = Api(office, token).request(method, where, body)
     point("answer")
-    armed = False
+    point.armed = False
     log.write_text(f"{answer.status_code} {answer.text}")
-    log.with_suffix(".steps").write_text(str(count))
+    log.with_suffix(".steps").write_text(str(point.steps))
     office.close()
 
 

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
 from tests.server.issuer import killing
+from tests.server.killing import needs_sigkill
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL") or os.name != "posix", reason="needs SIGKILL")
+pytestmark = needs_sigkill
 
 
 @pytest.fixture(scope="module")
