@@ -430,5 +430,6 @@ class UpdateBlinders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     amount: Amount | None = None
 
 
-AddressList = Annotated[list[AddressText], Meta(max_length=1000)]
+AddressList = Annotated[list[AddressText], Meta(max_length=100)]
+"""As many as changes may wait; each is a change of its own, and nobody else writes while they are made."""
 OutpointList = Annotated[list[Outpoint], Meta(max_length=10_000)]

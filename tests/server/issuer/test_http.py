@@ -26,7 +26,7 @@ from amp0.server.settings import Settings
 from amp0.server.store import asset_schema
 from tests.patience import PATIENCE
 
-from .office import PASSWORD, Api, Office
+from .office import PASSWORD, Api, Office, confidential
 from .samples import body, things
 from .treasury_desk import TreasuryDesk
 
@@ -466,6 +466,15 @@ def test_j11_wallets_do_not_wait_behind_what_issuers_read(office: Office) -> Non
         return [answer.status_code for answer in await asyncio.gather(*asked)]
 
     assert set(office.run(play)) == {200}
+
+
+def test_j11_a_list_of_addresses_is_no_longer_than_others_may_wait(office: Office, acme: Api) -> None:
+    """A thousand of them kept everybody else from writing, and so the cosigner from signing, for two seconds."""
+    path = f"/assets/{office.asset(acme).uuid}/treasury-addresses"
+    addresses = [str(confidential(b"\x00\x14" + i.to_bytes(20, "big"))) for i in range(101)]
+    for method, action in (("post", "add"), ("delete", "delete")):
+        assert acme.refused(method, f"{path}/{action}", addresses).keys() == {"non_field_errors"}
+        assert len(acme.ok(method, f"{path}/{action}", addresses[:100])) == (100 if action == "add" else 0)
 
 
 def test_j11_one_issuer_s_waiting_leaves_others_their_turn(office: Office, acme: Api) -> None:
