@@ -298,11 +298,21 @@ class ExplorerRefused(ChainError):
         self.body = body
 
 
+# Error codes of the node's wallet (its src/rpc/protocol.h) about which somebody can do something.
+_NODE_ADVICE = {
+    -6: "its wallet needs more of what is sent, and L-BTC for the fee",
+    -13: "its wallet is locked: walletpassphrase unlocks it",
+    -18: "name a wallet that is loaded at the end of the URL: /wallet/NAME",
+    -19: "it has several wallets: name one at the end of the URL, /wallet/NAME",
+}
+
+
 class NodeRefused(ChainError):
     """The node answered ``method`` with an error; ``code`` is its number, ``reason`` the node's own text."""
 
     def __init__(self, method: str, code: int, reason: str) -> None:
-        super().__init__(f"the node answers {method} with error {code}: {reason}")
+        advice = _NODE_ADVICE.get(code, "")
+        super().__init__(f"the node answers {method} with error {code}: {reason}{advice and f'; {advice}'}")
         self.method = method
         self.code = code
         self.reason = reason

@@ -132,6 +132,28 @@ def test_a_distribution_under_way_shows_what_it_pays(desk: Desk, opened: Termina
     assert re.search(r"UNCONFIRMED +234 +–", desk.amp0("distributions", desk.ticker).out)
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (errors.ConnectionFailed("gone"), "whether it was issued is not known. The same command again with --key only"),
+        (errors.ServerBusy("the fee wallet is empty"), "the server was busy. The same command again with --key only"),
+    ],
+)
+def test_an_issuance_without_an_answer_says_how_to_ask_again(
+    desk: Desk, stack: Stack, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def fails(*_arguments: object, **_more: object) -> None:
+        raise error
+
+    monkeypatch.setattr(IssuerClient, "issue", fails)
+    said = desk.amp0(
+        "asset", "issue", "Test Bond", "--ticker", "ONCE", "--domain", "example.com", "--pubkey", "02" * 33,
+        "--amount", "5", "--destination", addresses(stack)[0], "--key", "only",
+    )  # fmt: skip
+    assert said.code in (40, 42)
+    assert told in said.err
+
+
 def test_nothing_lost_is_said(desk: Desk) -> None:
     assert desk.amp0("lost-outputs", desk.ticker).out == "nothing is lost\n"
 

@@ -99,6 +99,17 @@ async def test_a_server_without_the_api_is_said_to_be_none() -> None:
 
 
 @in_a_loop
+async def test_who_is_told_to_try_again_is_told_once() -> None:
+    """The fee wallet of the server was empty: "Try again later; try again"."""
+    for text, told in (("It is empty. Try again later", "Try again later"), ("Full", "Full; try again")):
+        busy = Server(reply({"Error": text}, 503))
+        async with busy.client() as client:
+            with pytest.raises(ServerBusy) as error:
+                await client.delete_category(1)
+            assert str(error.value).endswith(told)
+
+
+@in_a_loop
 async def test_a_server_that_is_away_is_named() -> None:
     def away(_request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")

@@ -192,3 +192,11 @@ def test_amounts_lose_nothing_on_the_way() -> None:
     for wrong in (Decimal("0.000000001"), Decimal("NaN"), 0.5, "1", True, None):
         with pytest.raises(BackendUnavailable):
             _satoshi(wrong)
+
+
+def test_what_a_wallet_refuses_says_what_to_do() -> None:
+    assert str(NodeRefused("sendmany", -6, "Insufficient funds")) == (
+        "the node answers sendmany with error -6: Insufficient funds; its wallet needs more of what is sent, and L-BTC "
+        "for the fee"
+    )
+    assert str(NodeRefused("getblock", -5, "Block not found")).endswith("Block not found")

@@ -72,7 +72,7 @@ def issue(
     """
     import secrets
 
-    from amp0.errors import ConnectionFailed
+    from amp0.errors import ConnectionFailed, ServerBusy
     from amp0.issuer import Issue
 
     if node is None and (destination is None or (tokens and token_destination is None)):
@@ -92,12 +92,13 @@ def issue(
         )  # fmt: skip
         try:
             login.show(client.issue(request, idempotency_key=chosen))
-        except ConnectionFailed:
+        except ConnectionFailed as error:
+            # Who is busy has said so, and most likely done nothing; a proxy says it too, and knows nothing.
+            known = "the server was busy" if isinstance(error, ServerBusy) else "whether it was issued is not known"
             note(
-                f"whether it was issued is not known. The same command again with --key {chosen} "
-                f"--destination {destination}"
+                f"{known}. The same command again with --key {chosen} --destination {destination}"
                 + (f" --token-destination {token_destination}" if tokens else "")
-                + " issues it once"
+                + " issues it once, whatever happened"
             )
             raise
 

@@ -261,7 +261,7 @@ def _refusal(status: int, received: bytes, wait: float | None, endpoint: str) ->
         return IssuerRefused(text, status=status, endpoint=endpoint)
     text, fields = _texts(received)
     if status in (429, 502, 503, 504):
-        later = f"; try again in {wait:.0f} s" if wait else "; try again"
+        later = f"; try again in {wait:.0f} s" if wait else "" if "try again" in text.lower() else "; try again"
         return ServerBusy(
             f"the issuer API answers {status}: {text or 'no text'}{later}", retry_after=wait, too_often=status == 429
         )
