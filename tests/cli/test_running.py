@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from typing import Any
 import httpx
 import pytest
 
-from amp0 import Amp0Connected, LoginFailed, Network, NetworkMismatch, Signer
+from amp0 import Amp0Connected, IssuerClient, LoginFailed, Network, NetworkMismatch, Signer, Wollet
+from amp0.issuer import Issue
+from amp0.local.dev_client import DevClient
+from tests.cli.conftest import PASSWORD
 from tests.interop.lwk_peer import four_digit_ports
 from tests.patience import PATIENCE
 
@@ -70,6 +74,33 @@ def test_stack_run_is_ready_when_it_says_so_and_stops_in_order(kind: signal.Sign
     with running("stack", "run", "--data-dir", folder, *ports) as (process, ready):
         tip = httpx.get(f"{ready['chain']}/blocks/tip/height", trust_env=False).text
         assert int(tip) == mined["height"]
+
+
+def test_the_log_of_the_stack_has_time_level_and_part() -> None:
+    """Its warnings were bare sentences: nobody could tell when, or which part said it."""
+    with running("stack", "run", *free("--wamp-port", "--cosign-port", "--chain-port")) as (process, ready):
+        with DevClient(ready["chain"]) as dev:
+            dev.create_issuer("bonds", PASSWORD)
+        (coin, token) = treasury_addresses(ready["cosign"])
+        with IssuerClient(ready["api"], "bonds", PASSWORD) as client:
+            request = Issue(
+                name="Test Bond", amount=5, destination_address=coin, domain="example.com", ticker="LOG",
+                pubkey="02" + "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798", precision=0,
+                is_confidential=False, is_reissuable=True, reissuance_amount=1, reissuance_address=token,
+                transfer_restricted=True,
+            )  # fmt: skip
+            client.lock_asset(client.issue(request).asset_uuid)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=PATIENCE)[1]
+    line = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} WARNING amp0\.server\.policy policy change asset=1 .*action=lock"
+    assert re.search(line, said, re.MULTILINE), said
+    assert PASSWORD not in said
+
+
+def treasury_addresses(server: str) -> list[str]:
+    network = Network.from_server(server)
+    wallet = Wollet(network, Signer.random(network).wpkh_slip77_descriptor(), None)
+    return [str(wallet.address(index).address()) for index in range(2)]
 
 
 def test_watch_goes_on_over_a_restart_of_the_server_and_stops_in_order(tmp_path: Path) -> None:
@@ -167,6 +198,7 @@ def test_server_run_reads_the_passphrase_from_a_descriptor(tmp_path: Path) -> No
         (["server", "run"], {}, "data folder"),
         (["server", "run", "--data-dir", "{folder}"], {}, "passphrase"),
         (["server", "run"], {"AMP0_LISTENN": "x"}, "AMP0_LISTENN"),
+        (["server", "run", "--data-dir", "{folder}"], {"AMP0_DATABASE_URL": "nonsense"}, "SQLite or PostgreSQL"),
         (["server", "run", "--listen", "nowhere"], {}, "host:port"),
         (["stack", "run", "--data-dir", "{file}/x"], {}, "data folder"),
         (["stack", "run", "--chain-port", "70000"], {}, "70000"),

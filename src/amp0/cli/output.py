@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+LOG_LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
+"""A line of the log on stderr: time, level, part, sentence with ``name=value`` facts."""
+
 
 def json_option(command: Command) -> Command:
     """Add ``--json``; the command gets ``as_json``."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from amp0.cli.output import json_option, note, print_facts, print_json
+from amp0.cli.output import LOG_LINE, json_option, note, print_facts, print_json
 from amp0.cli.server_behind import acknowledge
 from amp0.cli.server_wallet import wallet
 from amp0.cli.waiting import until_stopped
@@ -80,7 +80,7 @@ def run(
         passphrase_fd=passphrase_fd,
         listen=tuple(Listener.parse(text) for text in listen) or None,
     )
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_LINE)
     for noisy in ("uvicorn", "httpx", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     with until_stopped() as wait, Host("amp0-server") as host:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from amp0.cli.output import json_option, note, print_facts, print_json, print_table
+from amp0.cli.output import LOG_LINE, json_option, note, print_facts, print_json, print_table
 from amp0.cli.waiting import until_stopped
 
 
@@ -76,6 +77,7 @@ def run(
         "allowed_origins": allowed_origins,
         "node_port": node_port,
     }
+    logging.basicConfig(level=logging.WARNING, format=LOG_LINE)
     with until_stopped() as wait, Stack(**arguments) as running:
         if as_json:
             print_json(running.to_json())
