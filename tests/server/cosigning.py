@@ -37,6 +37,7 @@ class FakeChain:
     transactions: dict[Txid, Transaction] = field(default_factory=dict)
     tip: int = 1_000
     current: bool = True
+    is_read: bool = True
     questions: list[Txid] = field(default_factory=list)
     failure: Exception | None = None
 
@@ -48,6 +49,9 @@ class FakeChain:
 
     def height(self) -> int:
         return self.tip
+
+    def has_read(self) -> bool:
+        return self.is_read
 
     def is_current(self) -> bool:
         return self.current

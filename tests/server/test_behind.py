@@ -11,9 +11,11 @@ import sqlalchemy as sa
 from amp0.elements.hashes import asset_id_to_bytes
 from amp0.elements.transaction import OutPoint
 from amp0.server import behind
-from amp0.server.refusal import BadTransaction, StoreUnavailable
+from amp0.server.refusal import BadTransaction, ChainUnavailable, StoreUnavailable
 from amp0.server.store import schema
 from amp0.server.store.engine import Store
+from tests.server import talking
+from tests.server.chain import FakeChain
 from tests.server.cosigning import LBTC, OTHER, World
 from tests.server.issuer.house import House, reissuable
 from tests.server.ledger.scene import POLICY, STRANGER, Ledger, Made, Out, make
@@ -141,6 +143,37 @@ def test_g05_nothing_new_is_cosigned_until_the_operator_has_looked(database_url:
     with world.store.snapshot() as db:
         assert db.execute(sa.select(sa.func.count()).select_from(schema.cosigned)).scalar() == 2
     world.store.close()
+
+
+def test_g05_nothing_new_is_cosigned_before_the_chain_was_read() -> None:
+    """A copy was put back while the chain was away: nothing could show how old it is, and it was signed with."""
+    world = World()
+    alice = world.wallet("alice")
+    earlier, later = world.pay([world.fund(alice)]), world.pay([world.fund(alice)])
+    world.cosigner.cosign(earlier.request())
+    world.chain.is_read = False
+    with pytest.raises(ChainUnavailable, match="since it was started"):
+        world.cosigner.cosign(later.request())
+    assert world.cosigner.cosign(earlier.request()).again
+    world.chain.is_read = True
+    world.cosigner.cosign(later.request())
+
+
+def test_g05_a_chain_that_was_away_at_the_start_is_read_when_it_is_back() -> None:
+    async def scene(world: talking.World) -> None:
+        watcher = world.server.watcher
+        assert not watcher.has_read()
+        world.chain.is_down = False
+        await watcher.poll()
+        assert watcher.has_read()
+        world.chain.is_down = True
+        with pytest.raises(ChainUnavailable):
+            await watcher.poll()
+        assert watcher.has_read(), "what was read stays read"
+
+    chain = FakeChain()
+    chain.is_down = True
+    talking.in_world(scene, chain=chain)
 
 
 def test_a_coin_that_is_not_of_this_service_proves_nothing() -> None:

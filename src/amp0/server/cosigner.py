@@ -99,6 +99,10 @@ class Chain(Protocol):
         """Height of the newest block the service has read."""
         ...
 
+    def has_read(self) -> bool:
+        """Whether the service has read the chain up to its tip since it was started."""
+        ...
+
     def is_current(self) -> bool:
         """Whether blocks and mempool were read completely a moment ago."""
         ...
@@ -212,6 +216,12 @@ class Cosigner:
         digests = checks.check_signatures(tx, own)
         again = self._is_recorded(tx.txid())
         if not again:
+            if not self._chain.has_read():
+                # Only the chain can show that the database is an old one.
+                raise ChainUnavailable(
+                    "This server has not read the chain since it was started, so it signs nothing new yet; "
+                    "try again in a moment"
+                )
             self._ask_about_earlier(tx, own)
             with self._budgeted(tx, own):
                 with self._turn():

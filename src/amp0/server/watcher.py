@@ -75,6 +75,7 @@ class Watcher:
         self._tip: Block | None = None
         self._mempool: set[Txid] = set()
         self._missing_since: dict[Txid, float] = {}
+        self._has_read = False
         self._read_completely_at = 0.0
         self._round = asyncio.Lock()
 
@@ -89,6 +90,10 @@ class Watcher:
         """Height of the newest block read; 0 before the first."""
         block = self._tip
         return 0 if block is None else block.height
+
+    def has_read(self) -> bool:
+        """Whether blocks and mempool were read up to the tip once since this process began."""
+        return self._has_read
 
     def is_current(self) -> bool:
         """Whether blocks and mempool were read completely a moment ago."""
@@ -146,7 +151,10 @@ class Watcher:
             if not self._is_our_chain:
                 await self._check_chain()
             tip_hash = await self._follow_blocks()
-            if await self._follow_mempool(tip_hash):
+            is_complete = await self._follow_mempool(tip_hash)
+            # A block that came in between changes nothing about what was there before.
+            self._has_read = True
+            if is_complete:
                 self._read_completely_at = self._clock()
 
     async def _check_chain(self) -> None:
