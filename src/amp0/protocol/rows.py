@@ -32,7 +32,7 @@ class SubaccountRow(Struct, frozen=True, omit_defaults=True):
 
     The first four fields are all that clients read (GDK also ``name``, when it has no blob yet); the
     rest are what production sends, unset unless asked for, because the whole login data must stay below
-    :data:`LWK_MESSAGE_LIMIT`. Pointer 0 must never be listed: GDK asserts on it.
+    :data:`~amp0.protocol.rpc.LWK_MESSAGE_LIMIT`. Pointer 0 must never be listed: GDK asserts on it.
     """
 
     pointer: Pointer
