@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from amp0.server.attempts import Attempts
 from amp0.server.policy.facts import Answer, Kind
-from amp0.server.refusal import PolicyChanged
+from amp0.server.refusal import PolicyChanged, TooManyAttempts
 from amp0.server.store import asset_schema as tables
 from amp0.server.store import schema
 from tests.server.cosigning import STRANGER, Account, Payment
@@ -57,6 +58,17 @@ def test_each_decision_is_asked_by_a_name_of_its_own(market: Market, oracle: Ora
     market.refused(payment)
     market.refused(payment)
     assert len({question.uuid for question in oracle.questions}) == 2
+
+
+def test_who_was_refused_too_often_asks_nobody(market: Market, oracle: Oracle, payment: Payment) -> None:
+    """A few places are there for questions to one issuer, and everybody else's payments need them."""
+    market.gate._guesses, market.gate._allowance = Attempts(10.0, lambda: market.world.now), 2
+    oracle.answer = Answer(False, "no")
+    market.refused(payment)
+    market.refused(payment)
+    with pytest.raises(TooManyAttempts):
+        market.cosign(payment)
+    assert len(oracle.questions) == 2
 
 
 def test_a_retry_of_what_was_signed_asks_nobody(market: Market, oracle: Oracle, payment: Payment) -> None:

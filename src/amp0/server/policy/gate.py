@@ -121,6 +121,7 @@ class PolicyGate:
             judged = [one for one in judge(db, movement_of(spend), self._now()) if one.asks_issuer]
         if not judged:
             return None
+        self._check_guesses(spend, sum(map(_recipients, judged)))
         tx_hex = request.tx.hex()
         questions = [
             Question(str(self._new_uuid()), one.asset, one.matter.transfer, one.verdict.allowed, tx_hex)
@@ -145,6 +146,11 @@ class PolicyGate:
             log.exception("the issuer could not be asked")
             return ()
 
+    def _check_guesses(self, spend: Spend, recipients: int) -> None:
+        if self._guesses is not None and recipients:
+            for wallet in _wallets(spend):
+                self._guesses.check(wallet, self._allowance, "refused payments of managed assets")
+
     def decide(self, db: Connection, spend: Spend, request: Request, prepared: object | None) -> None:
         """Judge again inside the deciding transaction, and count what leaves; or refuse.
 
@@ -163,20 +169,22 @@ class PolicyGate:
                 "segwit coin instead"
             )
         recipients = sum(map(_recipients, judged))
-        wallets = sorted({f"refusals of {item.user_id}" for item in spend.own}) if recipients else []
-        if self._guesses is not None:
-            for wallet in wallets:
-                self._guesses.check(wallet, self._allowance, "refused payments of managed assets")
+        self._check_guesses(spend, recipients)
         txid = spend.tx.txid()
         said = prepared.answers if isinstance(prepared, Prepared) and prepared.txid == txid else {}
         found = [(one.asset.id, reason) for one in judged for reason in _with_answer(one, said.get(one.asset.id))]
         if found:
-            if self._guesses is not None:
-                for wallet in wallets:
+            if self._guesses is not None and recipients:
+                for wallet in _wallets(spend):
                     self._guesses.failed(wallet, recipients)
             raise _refusal([reason for _, reason in found], partial(_keep, txid, spend.own[0].account_id, found, now))
         for one in judged:
             limits.record(db, txid, one.matter.transfer)
+
+
+def _wallets(spend: Spend) -> list[str]:
+    """Whose guess it is, by the wallets that signed."""
+    return sorted({f"refusals of {item.user_id}" for item in spend.own})
 
 
 def _recipients(one: Judged) -> int:
