@@ -62,5 +62,12 @@ def test_the_outputs_of_an_asset_are_not_read_one_by_one(store: Store, name: str
     assert [step for step in steps if "account_id=?" not in step] == []
 
 
+@pytest.mark.parametrize("name", ["lookups._BALANCES", "outlook._UNSETTLED"])
+def test_what_an_account_had_once_is_not_read_again(store: Store, name: str) -> None:
+    """An exchange has been paid a hundred thousand times, and has a few dozen coins."""
+    here = "ix_asset_outputs_present (asset=? AND is_token=? AND account_id=?)"
+    assert [step.partition("INDEX ")[2] for step in plan(store, name) if "asset_outputs" in step] == [here]
+
+
 def test_the_look_ups_are_found() -> None:
     assert {"book._IN_FORCE", "limits._SENT", "lookups._BALANCES"} <= QUERIES.keys()

@@ -217,6 +217,8 @@ _ALL_ACCOUNTS = Query(
         _gaid.c.issuer_id == sa.bindparam("issuer"), _gaid.c.user_id.in_(among("users"))
     )
 )
+# As the index of what is there says it, literally.
+IS_PRESENT = sa.text("(asset_outputs.spent_state IS NULL OR asset_outputs.spent_state <> 1)")
 _IS_HELD = (
     (_out.c.asset == sa.bindparam("asset"))
     & (_out.c.is_token == 0)
@@ -230,7 +232,7 @@ _BALANCES = Query(
         sa.func.coalesce(sa.func.sum(_out.c.satoshi), 0).label("satoshi"),
         (sa.func.count() - sa.func.count(_out.c.satoshi)).label("sealed"),
     )
-    .where(_IS_HELD, _out.c.account_id.in_(among("accounts")))
+    .where(_IS_HELD, IS_PRESENT, _out.c.account_id.in_(among("accounts")))
     .group_by(_out.c.account_id)
 )
 

@@ -25,7 +25,7 @@ from sqlalchemy.engine import Connection
 from amp0.elements.hashes import Txid
 from amp0.elements.transaction import OutPoint, Transaction
 from amp0.server.ledger.units import CONFIRMED, GONE, MEMPOOL, PROMISED
-from amp0.server.policy.lookups import some
+from amp0.server.policy.lookups import IS_PRESENT, some
 from amp0.server.store import outpoints, schema
 from amp0.server.store.asset_schema import asset_moves, asset_outputs, asset_txs
 from amp0.server.store.composed import Query, among, at
@@ -50,6 +50,7 @@ _UNSETTLED = Query(
         _outs.c.account_id, _outs.c.txid, _outs.c.state, _outs.c.spent_by, _outs.c.spent_state, _outs.c.satoshi
     ).where(
         _HERE,
+        IS_PRESENT,
         _outs.c.satoshi > 0,
         _outs.c.state.in_((MEMPOOL, PROMISED)) | _outs.c.spent_state.in_((MEMPOOL, PROMISED)),
     )

@@ -310,6 +310,16 @@ Index(
     asset_outputs.c.is_burnt,
     asset_outputs.c.satoshi,
 )
+# What an account has now, however much it had before.
+_IS_PRESENT = text("spent_state IS NULL OR spent_state <> 1")
+Index(
+    "ix_asset_outputs_present",
+    asset_outputs.c.asset,
+    asset_outputs.c.is_token,
+    asset_outputs.c.account_id,
+    sqlite_where=_IS_PRESENT,
+    postgresql_where=_IS_PRESENT,
+)
 Index(
     "ix_asset_outputs_sealed",
     asset_outputs.c.asset,

@@ -1,4 +1,5 @@
-"""How many holders an asset has, kept by the database itself; and what was sent long after it was signed.
+"""How many holders an asset has, kept by the database itself; indexes of what accounts have now, and of what was sent
+long after it was signed.
 
 Triggers keep the count, whoever writes: the release before this one, too, and whatever rolls back. An output *counts*
 that is there or may be (promised or in the mempool as well) and that no block has spent. The accounts of one registered
@@ -120,7 +121,7 @@ _TRIGGERS = (
 
 
 def upgrade() -> None:
-    """Count, begin to keep the count, and index what confirmed an hour or more after it was known."""
+    """Count, begin to keep the count, and index what no block has spent and what was an hour on its way."""
     op.create_table(
         "asset_holdings",
         sa.Column("asset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -151,6 +152,15 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=is_late,
         postgresql_where=is_late,
+    )
+    is_present = sa.text("spent_state IS NULL OR spent_state <> 1")
+    op.create_index(
+        "ix_asset_outputs_present",
+        "asset_outputs",
+        ["asset", "is_token", "account_id"],
+        unique=False,
+        sqlite_where=is_present,
+        postgresql_where=is_present,
     )
     op.execute(
         _sql(
