@@ -139,8 +139,9 @@ def test_the_page_runs_and_the_payment_confirms(
     assert end["balance"] == {policy_asset: 100_000}
     assert end["verdict"].allowed
     printed = capsys.readouterr().out
-    assert re.search(rf"^alreadysigned (True|False) {end['txid']}$", printed, re.MULTILINE), printed
-    assert re.search("^alreadysigned asset None ", printed, re.MULTILINE), printed
+    # Whether the server has met the first payment in the mempool meanwhile is a matter of luck; it knows it either way.
+    assert re.search(rf"^(alreadysigned (True|False) {end['txid']}|spentinput False )", printed, re.MULTILINE), printed
+    assert re.search(rf"^(alreadysigned|spentinput) asset None .*{end['txid']}", printed, re.MULTILINE), printed
     assert end["again"] == str(end["txid"])
     assert [row.type() for row in end["txs"]] == ["incoming"]
 
