@@ -7,6 +7,8 @@ network and URL become those of a stack on free ports, and the faucet pays where
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from amp0 import Mnemonic, Network
 from amp0.local.stack import Stack
+from tests.patience import until
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "venue.md"
 URL = "http://127.0.0.1:3000"
@@ -110,23 +113,49 @@ def test_the_page_has_the_specification_s_python_word_for_word() -> None:
 
 
 def run_page(stack: Stack, monkeypatch: pytest.MonkeyPatch, *, waterfalls: bool, username: str) -> dict[str, Any]:
-    """Run every block in one namespace, as a reader would; the faucet pays after the address is shown."""
+    """Run every block in one namespace, as a reader would; the faucet pays after the address is shown.
+
+    Before the payment the server knows of the deposit, and from then on it reads nothing new: what the page prints is
+    what it says of coins that are promised, and it would say something else once it has seen them spent.
+    """
     monkeypatch.setattr(Network, "regtest_default", classmethod(lambda cls: stack.network))
     namespace: dict[str, Any] = {}
-    for place, block in enumerate(blocks()):
-        text = (
-            block.replace("<mnemonic>", str(Mnemonic.from_random(12)))
-            .replace("<username>", username)
-            .replace("<password>", "correct horse")
-            .replace(URL, stack.chain_url)
-        )
-        if not waterfalls:
-            text = text.replace("EsploraClient.new_waterfalls(url, network)", "EsploraClient(url, network)")
-        exec(compile(text, f"docs/venue.md block {place + 1}", "exec"), namespace)
-        if "Deposit here" in text:
-            stack.dev.faucet(namespace["addr"], 100_000)
-            stack.dev.mine()
+    with ExitStack() as following:
+        for place, block in enumerate(blocks()):
+            text = (
+                block.replace("<mnemonic>", str(Mnemonic.from_random(12)))
+                .replace("<username>", username)
+                .replace("<password>", "correct horse")
+                .replace(URL, stack.chain_url)
+            )
+            if not waterfalls:
+                text = text.replace("EsploraClient.new_waterfalls(url, network)", "EsploraClient(url, network)")
+            if "client.broadcast(" in text:
+                following.enter_context(not_followed(stack))
+            exec(compile(text, f"docs/venue.md block {place + 1}", "exec"), namespace)
+            if "Deposit here" in text:
+                stack.dev.faucet(namespace["addr"], 100_000)
+                stack.dev.mine()
     return namespace
+
+
+@contextmanager
+def not_followed(stack: Stack) -> Iterator[None]:
+    """The server has read all of the chain, and meanwhile reads no more of it."""
+    server = stack._server
+    assert server is not None
+    reading = server.watcher._round
+    height = stack.dev.mine()
+    until(lambda: server.watcher.height() >= height)
+
+    async def release() -> None:
+        reading.release()
+
+    stack._host.call(reading.acquire())
+    try:
+        yield
+    finally:
+        stack._host.call(release())
 
 
 @pytest.mark.parametrize("waterfalls", [True, False], ids=["waterfalls", "esplora"])
