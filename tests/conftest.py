@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,6 +30,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((i for i, long in enumerate(LONG) if f"{folder}/".startswith(f"{long}/")), len(LONG))
 
     items.sort(key=turn)
+
+
+@pytest.fixture(scope="session")
+def stretchers() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What stretches a venue's and an issuer's password, with a memory."""
+    from amp0.protocol import credentials
+    from amp0.server.issuer import principals
+
+    return functools.cache(credentials.watch_only_keys), functools.cache(principals._stretch)
+
+
+@pytest.fixture
+def stretched_once(stretchers: tuple[Callable[..., Any], Callable[..., Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each password is stretched once in a process, not for each command and connection: the outcome is the same."""
+    from amp0.protocol import credentials
+    from amp0.server.issuer import principals
+
+    monkeypatch.setattr(credentials, "watch_only_keys", stretchers[0])
+    monkeypatch.setattr(principals, "_stretch", stretchers[1])
 
 
 @pytest.fixture(scope="session")

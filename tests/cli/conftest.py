@@ -63,7 +63,11 @@ class Terminal:
 
 @pytest.fixture
 def terminal(
-    tmp_path: Path, stack: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    stack: Stack,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    stretched_once: None,
 ) -> Terminal:
     """A folder with a password file, and the stack's network by the URL of its server."""
     password = tmp_path / "password"

@@ -107,6 +107,11 @@ def logins() -> list[Login]:
     return []
 
 
+@pytest.fixture(autouse=True)
+def passwords(stretched_once: None) -> None:
+    """Are stretched once each."""
+
+
 @pytest.fixture
 def open_venue(stack: Stack, logins: list[Login]) -> Iterator[Callable[..., Venue]]:
     """Makes venues, each with an account of its own; ``fresh`` ones have a signer of their own too."""
