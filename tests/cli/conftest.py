@@ -15,6 +15,7 @@ import pytest
 
 from amp0 import cli
 from amp0.local.stack import Stack
+from tests.patience import until
 
 PASSWORD = "correct horse battery"
 
@@ -91,6 +92,10 @@ def opened(terminal: Terminal) -> Terminal:
 def deposit(terminal: Terminal, stack: Stack, satoshi: int, asset_id: str | None = None) -> str:
     (issued,) = terminal.venue("address", "new", "--json").json()
     stack.dev.faucet(issued["address"], satoshi, asset_id)
-    stack.dev.mine()
+    height = stack.dev.mine()
+    # Wallets read the chain themselves, and may know of a coin before the server does.
+    server = stack._server
+    assert server is not None
+    until(lambda: server.watcher.height() >= height, "the server does not read the chain")
     address: str = issued["address"]
     return address

@@ -60,7 +60,10 @@ _TOKEN = re.compile(r"(GA[0-9A-Za-z]{1,40})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})\
 _NONCE = re.compile(r"(?:[0-9a-fA-F]{64})?")
 _ISSUER_DECIDES = "the asset's issuer is asked when this is signed, and may still refuse"
 _NOT_ENOUGH = "this account has {held} satoshi of this asset that it could send now, not {wanted}"
-_NOT_OURS = "Input {} spends nothing of this wallet that this server knows; a pre-flight is for the wallet's own coins"
+_NOT_OURS = (
+    "Input {} spends nothing of this wallet that this server knows; a pre-flight is for the wallet's own coins. One "
+    "that has just come is known in a moment"
+)
 
 
 @dataclass(frozen=True, slots=True)
