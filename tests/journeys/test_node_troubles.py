@@ -162,6 +162,8 @@ def test_a_payment_that_the_node_forgot_is_sent_again(mortal: Mortal, office: Of
 def test_an_issuance_that_the_chain_lost_is_sent_again(mortal: Mortal, office: Office) -> None:
     """Its blocks are gone and no node knows it: the server, whose transaction it is, does."""
     issuer = office.issuer
+    # Whoever counts from where a server is that has not read it all leaves the issuance in its block.
+    issuer.until(lambda: issuer.server_height() == mortal.node.call("getblockcount"))
     depth = issuer.server_height() - issuer.api("GET", f"{office.path}/txs")[-1]["blockheight"] + 1
     mortal.lose(depth)
     txid = office.asset["txid"]
